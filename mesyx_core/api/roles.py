@@ -1,0 +1,135 @@
+"""What an opened provider can be. Roles are one to three methods; optional abilities are small Protocols of their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from anyio.abc import ByteStream
+from pydantic import JsonValue
+
+from mesyx_core.api.context import State
+from mesyx_core.api.message import Message
+from mesyx_core.api.verdict import Outcome, Verdict
+
+Stage: TypeAlias = Literal["receive", "open", "submit"]
+
+
+class Ingress(Protocol):
+    """Messages from a network, by `Context.deliver` or `Context.accept`."""
+
+    async def run(self) -> None:
+        """Bind, report "up", serve until cancelled. An exception means: restart me after a backoff."""
+
+
+class Access(Protocol):
+    """A protocol that people's programs speak, over `Context.login`'s view."""
+
+    async def run(self) -> None:
+        """As Ingress.run."""
+
+
+class Egress(Protocol):
+    """Messages to a network."""
+
+    async def send(self, message: Message, recipients: Sequence[str]) -> Mapping[str, Outcome]:
+        """Try once; an outcome for every recipient."""
+
+
+class Physics(NamedTuple):
+    """What a transport is like, so that the exchange can choose: typical latency in seconds, cost, whether it hides who talks to whom."""
+
+    latency: float = 0.1
+    cost: Literal["free", "metered"] = "free"
+    anonymous: bool = False
+
+
+@runtime_checkable
+class Duplex(Protocol):
+    """A byte stream to another node. Moves bytes; is never trusted."""
+
+    @property
+    def schemes(self) -> frozenset[str]:
+        """URL schemes of addresses that `connect` takes, like {"https"}."""
+
+    @property
+    def address(self) -> str:
+        """URL under which others can dial this node; empty when it only dials."""
+
+    @property
+    def physics(self) -> Physics: ...
+
+    async def connect(self, address: str) -> ByteStream:
+        """Raises Temporary when nobody answers, Permanent when the address makes no sense."""
+
+    async def run(self) -> None:
+        """Listen, if configured to, and hand each stream to `Context.accept_stream`; until cancelled."""
+
+
+@runtime_checkable
+class Dialer(Protocol):
+    """What `via` names: tor, socks, a pluggable transport."""
+
+    async def dial(self, host: str, port: int) -> ByteStream: ...
+
+    def publish(self, local: str) -> AbstractAsyncContextManager[str]:
+        """An outside address for a local listener, while the scope is open."""
+
+
+class Volume(Protocol):
+    """A stick, a folder."""
+
+    @property
+    def free(self) -> int: ...
+
+    def bundles(self) -> AsyncIterator[ByteStream]: ...
+
+    def write(self, size: int) -> AbstractAsyncContextManager[ByteStream]:
+        """Renamed into place on a clean exit."""
+
+
+@runtime_checkable
+class Simplex(Protocol):
+    """Volumes that come and go."""
+
+    def volumes(self) -> AsyncIterator[Volume]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A protected message made readable, and what was proved of it."""
+
+    message: Message | None
+    proof: Mapping[str, str] = field(default_factory=dict)
+    replies: tuple[Message, ...] = ()
+
+
+class Crypto(Protocol):
+    """End-to-end protection of a network (PGP, OTR, ratchets). `state` commits with the message it belongs to."""
+
+    async def protect(self, message: Message, state: State) -> Mapping[str, Message | Outcome]: ...
+
+    async def open(self, message: Message, state: State) -> Opened: ...
+
+
+class Filter(Protocol):
+    """Judges a message in memory, before it is acknowledged. Does no I/O on a gateway's disk."""
+
+    async def judge(self, message: Message, stage: Stage, script: JsonValue = None) -> Verdict:
+        """`message.recipients` is the one recipient judged. A raise counts as a temporary reject."""
+
+
+@runtime_checkable
+class Answers(Protocol):
+    """Ability: answers requests from clients (WHOIS, NAMES, presence)."""
+
+    def answer(self, name: str, value: JsonValue) -> AsyncIterator[JsonValue]: ...
+
+
+@runtime_checkable
+class Controlled(Protocol):
+    """Ability: answers its own plugin's commands."""
+
+    def control(self, verb: str, value: JsonValue) -> AsyncIterator[JsonValue]: ...

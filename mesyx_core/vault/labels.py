@@ -1,0 +1,31 @@
+"""Every label that separates one use of a hash, MAC, KDF or signature from another. They never change within version 1."""
+
+# Identities
+STORE = "store"  # store id: hash of the first manifest
+KEYSET = "keyset"  # keyset id: hash of its definition
+MANIFEST = "manifest"  # manifest hash, and what the owner key signs
+OWNER = "owner"  # commitment to the next owner key
+# Node key file -> derived keys
+NODE_SIGN = "node/sign"
+NODE_AGE = "node/age"
+NODE_STATE = "node/state"
+# Epochs and sealing
+COMMIT = "epoch/commit"  # the seed's commitment, shown in an epoch entry
+TREE = "epoch/tree"  # child = HMAC(parent, tree, bit)
+SEAL = "seal/synthetic"  # s = HMAC(k_i, seal, context, plaintext)
+KEY = "seal/key"  # AEAD key = HMAC(k_i, key, s)
+BLOB = "blob"  # blob key
+# Log
+ENTRY = "log/entry"  # entry id
+CHAIN_START = "log/start"  # chain[0]
+CHAIN = "log/chain"
+CHECKPOINT = "log/checkpoint"
+DIGEST = "log/digest"
+DIGEST_NODE = "log/digest-node"
+ORIGIN = "log/origin"  # H(origin), by which ranges split
+# Exchange
+AUTH = "exchange/auth"  # what a dialling node signs
+INVITATION = "exchange/invitation"  # proof of an invitation
+# Node state at rest
+STATE = "state/row"
+LOGIN = "login/verifier"

@@ -1,0 +1,1 @@
+"""Mesyx plugin: smtp."""
