@@ -1,4 +1,4 @@
-"""The account view: what an access sees of one store. Everything comes in batches; nothing here is a protocol of its own."""
+"""The account view: what an access sees of one store, in batches; nothing here is a protocol of its own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class Mailbox:
     exists: int = 0
     unseen: int = 0
     modseq: int = 1
-    """Highest modification sequence of anything in it."""
+    """Highest modification sequence of anything in it, removals included."""
+    keywords: Sequence[str] = ()
+    """Keywords in use on its messages, sorted; what IMAP's FLAGS response shows besides the system flags."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,8 @@ class Row:
     uid: int
     id: bytes
     """Stable id of the message (origin and seq, hashed): RFC 8474 EMAILID."""
+    thread: bytes = b""
+    """Stable id of its thread: RFC 8474 THREADID. Empty when threads are not known."""
     modseq: int = 0
     flags: frozenset[str] | None = None
     """System flags with backslash ("\\\\Seen"), keywords without."""
@@ -56,7 +60,7 @@ class Row:
     """Its key is not open here: envelope, structure and content cannot be had until it is."""
 
 
-# --- changes a person makes; each is sealed as an op -------------------------------------------------------------------
+# --- changes a person makes; each is sealed as an op ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +129,7 @@ class Done:
     """UIDs left alone because they were modified after `unchanged_since`."""
 
 
-# --- search ------------------------------------------------------------------------------------------------------------
+# --- search ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,7 @@ class Query:
     from, to, cc, bcc, subject   `value`: substring of the decoded header
     body, text       `value`: substring of decoded text (body), or of headers and text (text)
     modseq           `value`: int, changed at or after
+    id, thread       `value`: bytes, as in `Row`
     """
 
     op: str
@@ -153,7 +158,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """Something that is new since a modification sequence, in one mailbox; enough for IDLE to speak without asking back."""
+    """What is new in one mailbox since a modification sequence; enough for IDLE to speak without asking back."""
 
     mailbox: bytes
     modseq: int
@@ -190,7 +195,8 @@ class View(Protocol):
         """Batches of rows in UID order. UIDs that are gone are left out."""
 
     def content(self, mailbox: bytes, uids: Uids) -> AsyncIterator[Sequence[tuple[int, Body]]]:
-        """Batches of (UID, whole message) in UID order; at most 64 messages or 4 MiB in memory at a time."""
+        """Batches of (UID, whole message) in UID order; at most 64 messages or 4 MiB in memory at a time. UIDs that are
+        gone or locked are left out."""
 
     async def search(self, mailbox: bytes, query: Query) -> Sequence[int]:
         """Matching UIDs, ascending."""
@@ -199,13 +205,16 @@ class View(Protocol):
         """All or nothing; returns once durable."""
 
     async def append(self, mailbox: bytes, message: Message) -> int:
-        """Seal a person's own message into a mailbox; returns its UID once durable."""
+        """Seal a person's own message into a mailbox; returns its UID once durable. `message.time` becomes its internal
+        date, `message.flags` its first flags. A Message-ID that Sent already holds is not filed there again: its UID is
+        the answer."""
 
     async def submit(self, message: Message, by: str | None = None) -> bytes:
         """Hand a message to a gateway to send; returns its id once durable here."""
 
     def changes(self, since: int) -> AsyncIterator[Sequence[Changed]]:
-        """What changed after modification sequence `since`, in any mailbox, then waits for more; never ends by itself."""
+        """What changed after modification sequence `since`, in any mailbox, then waits for more; never ends by itself.
+        What has changed before the call comes at once, and a view's own changes are among it."""
 
     def ask(self, account: str, name: str, value: JsonValue) -> AsyncIterator[JsonValue]:
         """A request to whatever holds `account` on a gateway, and its replies."""
