@@ -29,3 +29,7 @@ INVITATION = "exchange/invitation"  # proof of an invitation
 # Node state at rest
 STATE = "state/row"
 LOGIN = "login/verifier"
+# Mailboxes
+MAILBOX = "mailbox/id"  # id of a mailbox: fixed name, name in a message, or dot of the op that made it
+EMAIL = "mailbox/message"  # stable id of a message: its first entry
+THREAD = "mailbox/thread"  # stable id of a thread
