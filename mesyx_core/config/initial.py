@@ -36,11 +36,10 @@ ACCEPT: Final = """
 # listen = "0.0.0.0:25"
 
 # Refuse before taking in.
-# [filter.rules]
-# rules = [
-#   { larger = "50 MB", action = "reject", reason = "too large" },
-#   { sender = "*@spam.example", action = "drop" },
-# ]
+# [[filter.rules.rule]]
+# sender = "*@spam.example"
+# action = "reject"
+# reason = "not wanted here"
 """
 
 CLIENT: Final = """
