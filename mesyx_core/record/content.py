@@ -1,0 +1,165 @@
+"""What is sealed: a message with its body, or one of the inner kinds, as versioned CBOR (design, section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast, get_args
+
+from mesyx_core.api import Bytes, Direction, Importance, Kind, Message, Scalar
+from mesyx_core.record import shape
+from mesyx_core.record.shape import RecordError
+from mesyx_core.vault import encoding
+
+VERSION: Final = 1
+MAX_CONTENT: Final = 1 << 20
+MAX_ITEMS: Final = 100_000
+
+Inner: TypeAlias = Literal["op", "receipt", "intent", "snapshot", "request", "account", "recipients"]
+_MESSAGES: Final = frozenset(get_args(Kind))
+_INNER: Final = frozenset(get_args(Inner))
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+class BlobRef(NamedTuple):
+    """A body that lies in a blob of the entry."""
+
+    hash: bytes
+    """SHA-256 of the ciphertext, as in the entry's header."""
+    size: int
+    """Of the body in clear, in bytes."""
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What an entry held once opened."""
+
+    kind: str
+    message: Message | None = None
+    """For mail, line, event and post. Its body is empty when `body` is a BlobRef."""
+    body: bytes | BlobRef = b""
+    value: Any = field(default=None)
+    """For the inner kinds: the decoded value, which the kind's own module checks."""
+
+
+def pack(message: Message, body: bytes | BlobRef) -> bytes:
+    """The bytes to seal for `message`; its own body is not looked at."""
+    inner: bytes | list[Any] = body if isinstance(body, bytes) else list(body)
+    return encoding.encode([VERSION, message.kind, _fields(message), inner])
+
+
+def pack_inner(kind: Inner, value: Any) -> bytes:
+    """The bytes to seal for one of the inner kinds; `value` is plain: int, bytes, str, bool, None, list, dict."""
+    return encoding.encode([VERSION, kind, value])
+
+
+def unpack(data: bytes) -> Content:
+    """What `pack` or `pack_inner` made. Raises RecordError."""
+    what = "a message's content"
+    value = shape.decode(data, what, limit=MAX_CONTENT, items=MAX_ITEMS)
+    kind = value[1] if type(value) is list and len(value) > 1 else None
+    if kind in _MESSAGES:
+        _, _, fields, inner = shape.versioned(value, what, 4)
+        body = _body(inner)
+        shown = body if isinstance(body, bytes) else b""
+        return Content(cast(str, kind), _message(cast(Kind, kind), fields, shown), body)
+    if kind in _INNER:
+        return Content(cast(str, kind), value=shape.versioned(value, what, 3)[2])
+    shape.versioned(value, what, 3)
+    raise RecordError("a message's content is of an unknown kind", "update Mesyx on this node")
+
+
+def milliseconds(time: datetime) -> int:
+    """Unix milliseconds of an aware time."""
+    return (time - _EPOCH) // _MILLISECOND
+
+
+def moment(time: int) -> datetime:
+    """The aware UTC time of Unix milliseconds. Raises RecordError beyond the year 9999."""
+    try:
+        return _EPOCH + time * _MILLISECOND
+    except OverflowError:
+        raise RecordError("a message's time is out of range") from None
+
+
+def _body(value: Any) -> bytes | BlobRef:
+    if type(value) is bytes:
+        return value
+    what = "a message's body"
+    digest, size, key = shape.array(value, what, 3)
+    return BlobRef(shape.octets(digest, what, shape.HASH), shape.number(size, what), shape.octets(key, what, shape.KEY))
+
+
+# Fields stand under small numbers, and not at all when they have their default: an IRC line stays an IRC line.
+_TEXTS: Final = {"network": 2, "account": 3, "conversation": 4, "sender": 6, "network_id": 9, "mailbox": 13}
+_TIME, _DIRECTION, _RECIPIENTS, _CLAIMED, _ENVELOPE, _TAGS, _IMPORTANCE, _FLAGS = 1, 5, 7, 8, 10, 11, 12, 14
+_DEFAULT: Final = {"network": "mail"}
+
+
+def _fields(message: Message) -> dict[int, Any]:
+    fields: dict[int, Any] = {_TIME: milliseconds(message.time)}
+    for name, number in _TEXTS.items():
+        value = getattr(message, name)
+        if value != _DEFAULT.get(name, ""):
+            fields[number] = value
+    if message.direction != "in":
+        fields[_DIRECTION] = message.direction
+    if message.recipients:
+        fields[_RECIPIENTS] = list(message.recipients)
+    if message.claimed is not None:
+        fields[_CLAIMED] = milliseconds(message.claimed)
+    if message.envelope:
+        fields[_ENVELOPE] = dict(message.envelope)
+    if message.tags:
+        fields[_TAGS] = dict(message.tags)
+    if message.importance != "normal":
+        fields[_IMPORTANCE] = message.importance
+    if message.flags:
+        fields[_FLAGS] = sorted(message.flags)
+    return fields
+
+
+def _message(kind: Kind, value: Any, body: bytes) -> Message:
+    what = "a message's fields"
+    if type(value) is not dict or not all(type(key) is int for key in value):
+        raise RecordError(f"{what} have the wrong form")
+    fields: Mapping[int, Any] = value
+    texts = {
+        name: shape.text(fields.get(number, _DEFAULT.get(name, "")), what, MAX_CONTENT)
+        for name, number in _TEXTS.items()
+    }
+    claimed = fields.get(_CLAIMED)
+    return Message(
+        kind=kind,
+        time=moment(shape.number(fields.get(_TIME), what, shape.TIME_MAX, -shape.TIME_MAX)),
+        body=Bytes(body),
+        direction=cast(Direction, _one_of(fields.get(_DIRECTION, "in"), Direction, "in")),
+        recipients=tuple(_strings(fields.get(_RECIPIENTS, []))),
+        claimed=None if claimed is None else moment(shape.number(claimed, what, shape.TIME_MAX, -shape.TIME_MAX)),
+        envelope=_scalars(fields.get(_ENVELOPE, {})),
+        tags=cast("dict[str, str]", _scalars(fields.get(_TAGS, {}), (str,))),
+        importance=cast(Importance, _one_of(fields.get(_IMPORTANCE, "normal"), Importance, "normal")),
+        flags=frozenset(_strings(fields.get(_FLAGS, []))),
+        **texts,
+    )
+
+
+def _one_of(value: Any, choices: Any, otherwise: str) -> str:
+    """An unknown word of a later version counts as the default (section 3: importance)."""
+    word = shape.text(value, "a message's fields", 64)
+    return word if word in get_args(choices) else otherwise
+
+
+def _strings(value: Any) -> list[str]:
+    return [shape.text(one, "a message's fields", MAX_CONTENT) for one in shape.array(value, "a message's fields")]
+
+
+def _scalars(value: Any, types: tuple[type, ...] = (str, int, float, bool, bytes, type(None))) -> dict[str, Scalar]:
+    if type(value) is not dict:
+        raise RecordError("a message's fields have the wrong form")
+    if not all(type(name) is str and type(one) in types for name, one in value.items()):
+        raise RecordError("a message's fields have the wrong form")
+    return value
