@@ -19,7 +19,8 @@ roles = [{roles}]
 state = "state"                  # relative to this file
 database = "sqlite"
 # acknowledge = "durable"        # or "replicated": wait for one peer as well
-# quota = "10 GiB"               # disk that one store may fill
+# size_limit = "50 MiB"          # largest message
+# store_quota = "10 GiB"         # disk that one store may fill
 """
 
 TRANSPORT: Final = """

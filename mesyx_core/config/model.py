@@ -36,11 +36,15 @@ class NodeConfig(BaseModel):
     """`sqlite` (a file in the state folder) or a `postgresql://` URL."""
     acknowledge: Literal["durable", "replicated"] = "durable"
     """When a network is told that its message was taken: once it is on this node's disk, or on one peer's as well."""
-    quota: Annotated[ByteSize, Field(examples=["10 GiB"])] = ByteSize(10 << 30)
+    size_limit: Annotated[ByteSize, Field(gt=0, examples=["50 MiB"])] = ByteSize(50 << 20)
+    """Bytes of the largest message that this node takes in."""
+    store_quota: Annotated[ByteSize, Field(examples=["10 GiB"])] = ByteSize(10 << 30)
     """Disk that one store may fill before this node answers strangers "try again later"."""
-    connections: Annotated[int, Field(ge=1, le=1_000_000)] = 4096
+    disk_reserve: Annotated[ByteSize, Field(examples=["256 MiB"])] = ByteSize(256 << 20)
+    """Free disk below which this node takes in nothing more."""
+    connections: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Connections that all listeners together hold open."""
-    connections_per_peer: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    peer_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """Connections from one address, or from one /64 network in IPv6."""
 
     @field_validator("database")

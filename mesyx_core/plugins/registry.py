@@ -25,7 +25,7 @@ class Instance(NamedTuple):
     config: BaseModel
 
 
-class Host:
+class Registry:
     """Plugins by entry-point name. Nothing is imported before it is asked for by name."""
 
     def __init__(self, entry_points: Iterable[importlib.metadata.EntryPoint] | None = None) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from mesyx_core.api import Refused
 from mesyx_core.config import ConfigRefused, parse
-from mesyx_core.plugins import Host, Plugin
+from mesyx_core.plugins import Plugin, Registry
 
 NODE = '[node]\nname = "a"\nroles = ["accept"]\n'
 GOOD = """
@@ -47,13 +47,13 @@ def install(site: Path, name: str, code: str, dist: str = "") -> None:
     (info / "entry_points.txt").write_text(f"[mesyx]\n{name} = {module}\n")
 
 
-def host(site: Path) -> Host:
+def registry(site: Path) -> Registry:
     dists = map(PathDistribution, sorted(site.glob("*.dist-info")))
-    return Host([point for dist in dists for point in dist.entry_points if point.group == "mesyx"])
+    return Registry([point for dist in dists for point in dist.entry_points if point.group == "mesyx"])
 
 
 def loaded(site: Path, name: str) -> Plugin:
-    plugin = host(site).load(name)
+    plugin = registry(site).load(name)
     assert plugin is not None
     return plugin
 
@@ -68,7 +68,7 @@ def test_nothing_is_imported_before_it_is_named(site: Path) -> None:
         def mesyx_ingresses(): return [provider("two")]
     """,
     )
-    plugins = host(site)
+    plugins = registry(site)
     assert [(p.name, p.dist, p.version, p.state) for p in plugins.list()] == [
         ("one", "mesyx-one", "1.2", "installed"),
         ("two", "mesyx-two", "1.2", "installed"),
@@ -125,7 +125,7 @@ TWO = """
 
 def test_use_names_an_entry_point_or_one_of_its_providers(site: Path) -> None:
     install(site, "mail", TWO)
-    plugins = host(site)
+    plugins = registry(site)
     assert plugins.find("access", "mail.archive").name == "archive"
     assert plugins.find("ingress", "mail").name == "mx"
     with pytest.raises(Refused, match=r'write use = one of "mail.submission", "mail.archive"'):
@@ -135,7 +135,7 @@ def test_use_names_an_entry_point_or_one_of_its_providers(site: Path) -> None:
 
 
 def test_built_ins_need_no_prefix() -> None:
-    plugins = Host()
+    plugins = Registry()
     assert plugins.find("filter", "rules") is plugins.find("filter", "builtin.rules")
 
 
@@ -154,7 +154,7 @@ def test_a_config_is_refused_for_plugins_that_are_missing_or_broken(site: Path) 
         + '[ingress.smtp]\n[ingress.mx]\nuse = "smpt"\n[access.imap]\nlisten = "x"\n[access.more]\nuse = "imap"\nliste = 1'
     )
     with pytest.raises(ConfigRefused) as refused:
-        host(site).bind_all(parse(text, Path("mesyx.toml")))
+        registry(site).bind_all(parse(text, Path("mesyx.toml")))
     smtp, mx, more = str(refused.value).splitlines()
     assert smtp.startswith(
         "mesyx.toml: [ingress.smtp] use: the plugin smtp (mesyx-smtp 1.2) does not work: cannot be imported"
@@ -175,7 +175,7 @@ def test_equal_sections_bind_to_equal_instances(site: Path) -> None:
         def mesyx_accesses(): return [provider("imap")]
     """,
     )
-    plugins, text = host(site), NODE + '[access.imap]\nlisten = "x"\n'
+    plugins, text = registry(site), NODE + '[access.imap]\nlisten = "x"\n'
     first, again = (plugins.bind_all(parse(text, Path("mesyx.toml"))) for _ in range(2))
     changed = plugins.bind_all(parse(text + "[access.b]\nuse = 'imap'", Path("mesyx.toml")))
     assert first == again == changed[:1]
