@@ -33,6 +33,10 @@ class Delivery(Protocol):
     async def recipient(self, address: str) -> Verdict:
         """Whether this address is served here. A reject says why, and the address is not part of the delivery."""
 
+    async def trace(self, header: bytes) -> None:
+        """Our own trace headers (RFC 5321, section 4.4), whole lines, once and before the first write. They are not part of what
+        makes two messages the same."""
+
     async def write(self, chunk: bytes) -> None:
         """The next bytes of the body. Raises Temporary when the disk or a limit does not allow them."""
 
