@@ -1,4 +1,4 @@
-"""The one way bytes are made for hashes, MACs and signatures: "mesyx/1 LABEL" NUL, then one deterministic CBOR array."""
+"""How bytes are made for hashes, MACs and signatures: "mesyx/1 LABEL" NUL, then one deterministic CBOR array."""
 
 from __future__ import annotations
 
@@ -10,13 +10,23 @@ import cbor2
 
 PREFIX: Final = b"mesyx/1 "
 
+_CONTAINERS: Final = (4, 5)
+_STRINGS: Final = (2, 3)
+_SIMPLE: Final = frozenset((0xF4, 0xF5, 0xF6))
+_FLOATS: Final = {0xF9: 2, 0xFA: 4, 0xFB: 8}
+_TAG: Final = 6
+_SPECIAL: Final = 7
+
 
 class EncodingError(ValueError):
     """Bytes that are not the one deterministic CBOR item they should be, or exceed their bounds."""
 
 
 def encode(value: Any) -> bytes:
-    """Deterministic CBOR (RFC 8949, section 4.2.1) of plain values: int, bytes, str, bool, None, list, tuple, dict."""
+    """Deterministic CBOR (RFC 8949, 4.2.1) of plain values: int, float, bytes, str, bool, None, list, tuple, dict.
+
+    The keys of a dict are of one type, and integer keys are not negative; ints fit in 64 bits.
+    """
     return cbor2.dumps(value, canonical=True)
 
 
@@ -33,3 +43,75 @@ def digest(label: str, *values: Any) -> bytes:
 def mac(key: bytes, label: str, *values: Any) -> bytes:
     """HMAC-SHA256 over the labelled values, 32 bytes."""
     return hmac.digest(key, labelled(label, *values), "sha256")
+
+
+def decode(data: bytes, *, limit: int, depth: int = 16, items: int = 100_000) -> Any:
+    """The plain value whose deterministic encoding `data` is; arrays become lists.
+
+    Refuses with EncodingError what is longer than `limit` bytes, nested deeper than `depth` containers, made of more
+    than `items` items, followed by anything, or encoded in any other way than `encode` does; also tags, indefinite
+    lengths and simple values other than false, true and null.
+    """
+    if len(data) > limit:
+        raise EncodingError("longer than allowed")
+    if extent(data, depth=depth, items=items) != len(data):
+        raise EncodingError("bytes after the item")
+    try:
+        value = cbor2.loads(data)
+        again = encode(value)
+    except (cbor2.CBORDecodeError, cbor2.CBOREncodeError, ValueError, TypeError, OverflowError) as error:
+        raise EncodingError("not a CBOR item") from error
+    if again != data:
+        raise EncodingError("not deterministic")
+    return value
+
+
+def extent(data: bytes, *, depth: int = 16, items: int = 100_000) -> int:
+    """Where the CBOR item that `data` starts with ends. Looks at heads only: builds nothing, allocates nothing.
+
+    Whatever passes is safe to hand to a decoder: sizes lie within the data, depth and count within their bounds.
+    """
+    at, size, left = 0, len(data), 1
+    outer: list[int] = []
+    while True:
+        while left == 0:
+            if not outer:
+                return at
+            left = outer.pop()
+        left -= 1
+        items -= 1
+        if items < 0:
+            raise EncodingError("too many items")
+        if at >= size:
+            raise EncodingError("cut short")
+        head = data[at]
+        at += 1
+        major = head >> 5
+        if major >= _TAG:
+            at += _special(head)
+            continue
+        argument = head & 31
+        if argument >= 24:
+            if argument > 27:
+                raise EncodingError("indefinite or reserved length")
+            width = 1 << (argument - 24)
+            argument = int.from_bytes(data[at : at + width], "big")
+            at += width
+        if major in _STRINGS:
+            at += argument
+        elif major in _CONTAINERS:
+            if len(outer) >= depth:
+                raise EncodingError("nested too deeply")
+            outer.append(left)
+            left = argument * (major - 3)
+        if at > size:
+            raise EncodingError("cut short")
+
+
+def _special(head: int) -> int:
+    if head >> 5 == _SPECIAL:
+        if head in _SIMPLE:
+            return 0
+        if head in _FLOATS:
+            return _FLOATS[head]
+    raise EncodingError("a tag or simple value that is not used here")
