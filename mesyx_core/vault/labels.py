@@ -1,4 +1,4 @@
-"""Every label that separates one use of a hash, MAC, KDF or signature from another. They never change within version 1."""
+"""Every label that separates one use of a hash, MAC, KDF or signature from another. Fixed for version 1."""
 
 # Identities
 STORE = "store"  # store id: hash of the first manifest
@@ -27,7 +27,8 @@ ORIGIN = "log/origin"  # H(origin), by which ranges split
 AUTH = "exchange/auth"  # what a dialling node signs
 INVITATION = "exchange/invitation"  # proof of an invitation
 # Node state at rest
-STATE = "state/row"
+STATE = "state/row"  # s = HMAC(state key, state, space, key, value)
+STATE_KEY = "state/key"  # AEAD key of one row = HMAC(state key, state-key, s)
 LOGIN = "login/verifier"
 # Mailboxes
 MAILBOX = "mailbox/id"  # id of a mailbox: fixed name, name in a message, or dot of the op that made it
