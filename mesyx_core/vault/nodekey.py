@@ -15,9 +15,21 @@ from .age import Identity
 from .encoding import encode, labelled, mac
 
 SECRET_SIZE: Final = 32
+PUBLIC_SIZE: Final = 32
+SIGNATURE_SIZE: Final = 64
 _TAG_SIZE: Final = 16
 _SYNTHETIC_SIZE: Final = 32
 _NONCE: Final = bytes(12)  # each row has its own key
+
+# Ed25519 points of order 1, 2, 4 and 8, with their non-canonical encodings. A library that checks signatures without
+# the cofactor takes one signature under them for many messages (Chalkias, Garillot, Nikolaenko, 2020, section 2).
+_PRIME: Final = (1 << 255) - 19
+_EIGHTH: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER: Final = frozenset(
+    (y | sign << 255).to_bytes(32, "little")
+    for y in (0, 1, _PRIME - 1, _PRIME, _PRIME + 1, _EIGHTH, _PRIME - _EIGHTH)
+    for sign in (0, 1)
+)
 
 
 class StateError(Exception):
@@ -84,9 +96,14 @@ class NodeKey:
         raise TypeError("a node key is not stored but as its secret")
 
 
+def is_public_key(public: Any) -> bool:
+    """Whether these 32 bytes can be a node's or owner's key: not one of the few points anybody can sign for."""
+    return type(public) is bytes and len(public) == PUBLIC_SIZE and public not in _SMALL_ORDER
+
+
 def verify(public: bytes, signature: bytes, label: str, *values: Any) -> bool:
     """Whether the node or owner with this public key signed these labelled values. False for any malformed input."""
-    if len(public) != 32 or len(signature) != 64:
+    if not is_public_key(public) or len(signature) != SIGNATURE_SIZE:
         return False
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, labelled(label, *values))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import binascii
+from base64 import b32decode, b32encode
 from typing import Final
 
 from .errors import AgeError
@@ -10,6 +12,9 @@ LONGEST: Final = 2_048
 
 _ALPHABET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}
+_BASE32: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_TO_BASE32: Final = str.maketrans(_ALPHABET, _BASE32)
+_FROM_BASE32: Final = str.maketrans(_BASE32, _ALPHABET)
 _GENERATORS: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _CHECKSUM: Final = 6
 
@@ -49,7 +54,7 @@ def decode(text: str) -> tuple[str, bytes]:
         raise AgeError("not a bech32 key") from None
     if _polymod([*_expand(prefix), *values]) != 1:
         raise AgeError("a mistyped key: its checksum is wrong")
-    return prefix, _from_fives(values[:-_CHECKSUM])
+    return prefix, _from_fives(rest[:-_CHECKSUM])
 
 
 def _expand(prefix: str) -> list[int]:
@@ -65,16 +70,15 @@ def _polymod(values: list[int]) -> int:
 
 
 def _to_fives(data: bytes) -> list[int]:
-    count = -(-len(data) * 8 // 5)
-    number = int.from_bytes(data, "big") << count * 5 - len(data) * 8
-    return [number >> 5 * place & 31 for place in range(count - 1, -1, -1)]
+    return [_VALUES[character] for character in b32encode(data).decode().rstrip("=").translate(_FROM_BASE32)]
 
 
-def _from_fives(values: list[int]) -> bytes:
-    spare = len(values) * 5 % 8
-    number = 0
-    for value in values:
-        number = number << 5 | value
-    if spare >= 5 or number & (1 << spare) - 1:
-        raise AgeError("not a bech32 key")
-    return (number >> spare).to_bytes(len(values) * 5 // 8, "big")
+def _from_fives(text: str) -> bytes:
+    standard = text.translate(_TO_BASE32)
+    try:
+        data = b32decode(standard + "=" * (-len(standard) % 8))
+    except binascii.Error:
+        raise AgeError("not a bech32 key") from None
+    if b32encode(data).decode().rstrip("=") != standard:
+        raise AgeError("not a bech32 key: stray bits at the end")
+    return data

@@ -94,7 +94,7 @@ def check_recipient(text: str) -> Literal["x25519", "hybrid"]:
     return parse_recipient(text).kind
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1_024)
 def parse_recipient(text: str) -> Recipient:
     """The kind and public key of a recipient; AgeError."""
     prefix, public = bech32.decode(text)
