@@ -17,7 +17,9 @@ SALT_SIZE: Final = 16
 TAG_SIZE: Final = 16
 KEY_SIZE: Final = 32
 LARGEST: Final = 1 << 24
-"""Most bytes of one sealed payload; anything large belongs in a blob."""
+"""Most bytes of one sealed plaintext with its padding; anything large belongs in a blob."""
+MOST_ITEMS: Final = 1 << 20
+"""Most CBOR items in one sealed plaintext."""
 
 _NONCE: Final = bytes(12)  # each key seals one message
 _SEAL_INPUT: Final = PREFIX + labels.SEAL.encode() + b"\x00\x82"  # then context, then the plaintext as a byte string
@@ -46,10 +48,14 @@ def seal(key: bytes, context: Context, plaintext: bytes, random: Callable[[int],
 
     Raises ValueError for anything but one CBOR item [its length is not stored: nothing else could be opened again].
     """
-    if extent(plaintext) != len(plaintext):
+    if len(key) != KEY_SIZE:
+        raise ValueError("a message key has 32 bytes")
+    if extent(plaintext, items=MOST_ITEMS) != len(plaintext):
         raise ValueError("what is sealed is one CBOR item")
     filled = len(plaintext) + SALT_SIZE
     size = padded(filled)
+    if size > LARGEST:
+        raise ValueError("too large to be sealed in memory")
     whole = b"".join((plaintext, _salt(random), bytes(size - filled)))
     bound = _associated(context, size)
     s = _synthetic(key, bound, whole)
@@ -73,7 +79,7 @@ def open_(key: bytes, context: Context, s: bytes, payload: bytes) -> bytes:
 
 def _unpadded(whole: bytes) -> bytes:
     try:
-        end = extent(whole)
+        end = extent(whole, items=MOST_ITEMS)
     except EncodingError:
         raise SealError("does not start with a CBOR item") from None
     filled = end + SALT_SIZE

@@ -28,7 +28,7 @@ class StreamError(Exception):
 class BlobSealer:
     """Seals one blob as its bytes come; the concatenation of all that is returned is the blob."""
 
-    __slots__ = ("_aead", "_count", "_pending", "size")
+    __slots__ = ("_aead", "_count", "_finished", "_pending", "size")
 
     size: int
     """Plain bytes taken so far, without padding."""
@@ -37,16 +37,20 @@ class BlobSealer:
         self._aead = ChaCha20Poly1305(key)
         self._pending = bytearray()
         self._count = 0
+        self._finished = False
         self.size = 0
 
     def update(self, chunk: bytes) -> bytes:
         """Take more plaintext of any length; gives the ciphertext of the chunks that it completes, often none."""
+        self._check_open()
         self.size += len(chunk)
         self._pending += chunk
         return b"".join(self._full_chunks())
 
     def finish(self) -> bytes:
-        """Pad, and give the rest of the ciphertext. The sealer is of no use afterwards."""
+        """Pad, and give the rest of the ciphertext. Nothing can be added afterwards."""
+        self._check_open()
+        self._finished = True
         missing = padded(self.size) - self.size
         out: list[bytes] = []
         while missing > CHUNK:
@@ -58,6 +62,10 @@ class BlobSealer:
         out.append(self._seal(bytes(self._pending), last=True))
         self._pending[:] = bytes(len(self._pending))
         return b"".join(out)
+
+    def _check_open(self) -> None:
+        if self._finished:
+            raise ValueError("the blob is finished")
 
     def _full_chunks(self) -> Iterator[bytes]:
         # One byte more than a chunk must be there: the last chunk is sealed otherwise, and only finish() knows it.

@@ -24,14 +24,19 @@ def encode(file: bytes) -> bytes:
 
 def decode(armored: bytes) -> bytes:
     """The binary file; white space is allowed before and after the armor, nothing else is. Raises ArmorError."""
-    lines = [line.removesuffix(b"\r") for line in armored.strip(_WHITE).split(b"\n")]
-    if len(lines) < 2 or lines[0] != BEGIN or lines[-1] != END:
+    text = armored.strip(_WHITE).replace(b"\r\n", b"\n")
+    if not text.startswith(BEGIN + b"\n") or not text.endswith(b"\n" + END):
         raise ArmorError("no begin or end line of an age file")
-    *full, last = lines[1:-1] or [b""]
-    if any(len(line) != _COLUMNS for line in full) or (full and not last) or len(last) > _COLUMNS:
+    lines = text[len(BEGIN) + 1 : -len(END)]
+    breaks = lines[_COLUMNS :: _COLUMNS + 1]
+    whole = lines.replace(b"\n", b"")
+    # Every line but the last has 64 columns, and the last, which may be as long, is not empty.
+    if len(whole) % _COLUMNS:
+        breaks += b"\n"
+    if lines != b"" and (breaks.strip(b"\n") or len(whole) + len(breaks) != len(lines) or not lines.endswith(b"\n")):
         raise ArmorError("lines of the wrong length")
     try:
-        return base64.decode_padded(b"".join((*full, last)))
+        return base64.decode_padded(whole)
     except ValueError:
         raise ArmorError("not canonical base64") from None
 

@@ -24,7 +24,9 @@ from .recipients import (
 )
 
 LARGEST: Final = 64 << 20
-"""Most bytes of a file or of its plaintext; all is held in memory."""
+"""Most bytes of a plaintext; all is held in memory."""
+LARGEST_FILE: Final = LARGEST // 2 * 3
+"""Most bytes of a file; armor adds a good third."""
 
 
 def encrypt(
@@ -78,7 +80,10 @@ def encrypt_passphrase(
 
 
 def decrypt_passphrase(file: bytes, passphrase: str, max_work: int = 22) -> bytes:
-    """The plaintext of a passphrase file; a dearer one than `max_work` is a HeaderError. Raises as `decrypt` does."""
+    """The plaintext of a passphrase file; a dearer one than `max_work` is a HeaderError. Raises as `decrypt` does.
+
+    Opening takes 2^work KiB of memory, so a file from a stranger asks for a lower `max_work` (22 is 4 GiB).
+    """
     file = _binary(file)
     found = _read(file)
     keys = (unwrap_scrypt(stanza, passphrase, max_work) for stanza in found.stanzas if stanza.type == SCRYPT)
@@ -95,7 +100,7 @@ def _write(
 
 
 def _binary(file: bytes) -> bytes:
-    if len(file) > LARGEST:
+    if len(file) > LARGEST_FILE:
         raise AgeError("too large to be opened in memory")
     return dearmor(file) if is_armored(file) else file
 

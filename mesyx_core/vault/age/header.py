@@ -14,7 +14,7 @@ FILE_KEY_SIZE: Final = 16
 WRAPPED_SIZE: Final = FILE_KEY_SIZE + 16
 LONGEST: Final = 1 << 20
 """Most bytes of a header."""
-MOST_STANZAS: Final = 256
+MOST_STANZAS: Final = 128
 
 _COLUMNS: Final = 64
 _MAC_SIZE: Final = 32

@@ -34,6 +34,19 @@ _HYBRID_INFO: Final = b"age-encryption.org/mlkem768x25519"
 _SCRYPT_SALT: Final = b"age-encryption.org/v1/scrypt"
 _SUITE: Final = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
 _NONCE: Final = bytes(12)  # a wrapping key is used once
+_LOW_255_BITS: Final = (1 << 255) - 1  # X25519 ignores the highest bit
+_PRIME: Final = (1 << 255) - 19
+_LOW_ORDER: Final = frozenset(
+    (
+        0,
+        1,
+        0x00B8495F16056286FDB1329CEB8D09DA6AC49FF1FAE35616AEB8413B7C7AEBE0,
+        0x57119FD0DD4E22D8868E1C58C45C44045BEF839C55B1D0B1248C50A3BC959C5F,
+        _PRIME - 1,
+        _PRIME,
+        _PRIME + 1,
+    )
+)
 _WORK: Final = re.compile(rb"[1-9][0-9]?")
 
 
@@ -50,10 +63,9 @@ class ClassicKey:
         """The file key, or None if the stanza is for another; HeaderError if it is malformed."""
         share = argument(_sole(stanza), CLASSIC_SIZE)
         _check_body(stanza)
-        try:
-            shared = self._key.exchange(X25519PublicKey.from_public_bytes(share))
-        except ValueError:
-            raise HeaderError("a share of low order") from None
+        if is_low_order(share):
+            raise HeaderError("a share of low order")
+        shared = self._key.exchange(X25519PublicKey.from_public_bytes(share))
         return _open(derive(shared, share + self.public, _CLASSIC_INFO), stanza.body)
 
 
@@ -65,18 +77,16 @@ class HybridKey:
     def __init__(self, seed: bytes) -> None:
         expanded = hashlib.shake_256(seed).digest(96)
         mlkem = MLKEM768PrivateKey.from_seed_bytes(expanded[:64])
-        self._classic = X25519PrivateKey.from_private_bytes(expanded[64:])
-        self._key = hpke.MLKEM768X25519PrivateKey(mlkem, self._classic)
-        self.public: Final = mlkem.public_key().public_bytes_raw() + self._classic.public_key().public_bytes_raw()
+        classic = X25519PrivateKey.from_private_bytes(expanded[64:])
+        self._key = hpke.MLKEM768X25519PrivateKey(mlkem, classic)
+        self.public: Final = mlkem.public_key().public_bytes_raw() + classic.public_key().public_bytes_raw()
 
     def unwrap(self, stanza: Stanza) -> bytes | None:
         """The file key, or None if the stanza is for another; HeaderError if it is malformed."""
         encapsulated = argument(_sole(stanza), _ENCAPSULATED_SIZE)
         _check_body(stanza)
-        try:
-            self._classic.exchange(X25519PublicKey.from_public_bytes(encapsulated[-CLASSIC_SIZE:]))
-        except ValueError:
-            raise HeaderError("a share of low order") from None
+        if is_low_order(encapsulated[-CLASSIC_SIZE:]):
+            raise HeaderError("a share of low order")
         try:
             return _SUITE.decrypt(encapsulated + stanza.body, self._key, _HYBRID_INFO)
         except (InvalidTag, ValueError):
@@ -87,10 +97,7 @@ def wrap_classic(file_key: bytes, recipient: bytes, ephemeral: bytes) -> Stanza:
     """The stanza for an X25519 public key; `ephemeral` is 32 fresh random bytes."""
     key = X25519PrivateKey.from_private_bytes(ephemeral)
     share = key.public_key().public_bytes_raw()
-    try:
-        shared = key.exchange(X25519PublicKey.from_public_bytes(recipient))
-    except ValueError:
-        raise AgeError("a recipient of low order") from None
+    shared = key.exchange(classic_public(recipient))
     wrapping = derive(shared, share + recipient, _CLASSIC_INFO)
     return Stanza(X25519, (base64.encode(share),), _close(wrapping, file_key))
 
@@ -130,16 +137,21 @@ def hybrid_public(data: bytes) -> hpke.MLKEM768X25519PublicKey:
 
 def classic_public(data: bytes) -> X25519PublicKey:
     """An X25519 public key; AgeError for the few that give every sender the same secret."""
-    try:
-        public = X25519PublicKey.from_public_bytes(data)
-        X25519PrivateKey.from_private_bytes(bytes(32)).exchange(public)
-    except ValueError:
-        raise AgeError("not an X25519 recipient") from None
-    return public
+    if len(data) != CLASSIC_SIZE or is_low_order(data):
+        raise AgeError("not an X25519 recipient")
+    return X25519PublicKey.from_public_bytes(data)
+
+
+def is_low_order(point: bytes) -> bool:
+    """Whether an X25519 public key of 32 bytes makes an all-zero secret with any private key (RFC 7748, 6.1)."""
+    return int.from_bytes(point, "little") & _LOW_255_BITS in _LOW_ORDER
 
 
 def _stretch(passphrase: str, salt: bytes, work: int) -> bytes:
-    return Scrypt(salt=_SCRYPT_SALT + salt, length=32, n=1 << work, r=8, p=1).derive(passphrase.encode())
+    try:
+        return Scrypt(salt=_SCRYPT_SALT + salt, length=32, n=1 << work, r=8, p=1).derive(passphrase.encode())
+    except MemoryError:
+        raise AgeError("this work factor takes more memory than there is") from None
 
 
 def _sole(stanza: Stanza) -> bytes:
