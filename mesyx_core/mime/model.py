@@ -110,7 +110,7 @@ class Summary(NamedTuple):
     message_id: str
     """Without angle brackets; empty when there is none."""
     references: tuple[str, ...]
-    """References, then In-Reply-To if it is not among them: oldest first, without angle brackets, each once; the last 100."""
+    """References, then In-Reply-To: oldest first, without angle brackets, each once; the last 100."""
     header_range: tuple[int, int]
     """Start and end of the header, with the empty line after it."""
 

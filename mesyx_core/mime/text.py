@@ -1,58 +1,55 @@
-"""Decoded text: for search and for people. Everything is bounded, and nothing raises."""
+"""Decoded text of messages, for search. Everything is bounded, and nothing raises."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
-from mesyx_core.mime.model import Address, HeaderField, Parameters, Part
-
-
-def header_fields(data: bytes, start: int, end: int) -> list[HeaderField]:
-    """The fields of a header in order; lines that are no field are left out. `value` is what stands after the colon."""
-    return []
-
-
-def decode_words(raw: bytes) -> str:
-    """A header value as people read it: unfolded, encoded words (RFC 2047) decoded, 8-bit bytes as UTF-8 or Latin-1."""
-    return raw.decode("latin-1")
-
-
-def decode_address(address: Address) -> str:
-    """An address as people write it: Name <mailbox@host>, the name decoded; a group's marker gives its name."""
-    return ""
-
-
-def parameter(params: Parameters, name: bytes) -> str | None:
-    """A parameter decoded by RFC 2231 (charset, continuations), else RFC 2047, as many mailers send it."""
-    return None
-
-
-def filename(part: Part) -> str | None:
-    """The file name that a part suggests, in disposition or type, as text. It is a stranger's: never open a path by it."""
-    return None
-
-
-def parse_date(raw: bytes) -> datetime | None:
-    """A Date header (RFC 5322, with its obsolete forms), aware, at the offset that it names; None when it is no date."""
-    return None
-
-
-def decoded_body(data: bytes, part: Part, limit: int = 1 << 62) -> bytes:
-    """A leaf's body with its transfer encoding taken off: as far as it can be decoded, and at most `limit` bytes."""
-    return b""
+from mesyx_core.mime.charsets import decode
+from mesyx_core.mime.headers import header_fields
+from mesyx_core.mime.markup import declared_charset, strip_tags
+from mesyx_core.mime.model import Part
+from mesyx_core.mime.transfer import decoded_body
+from mesyx_core.mime.words import decode_words, parameter
 
 
 def header_text(data: bytes, part: Part, limit: int = 1 << 18) -> str:
     """A message's or part's whole header, decoded, one field a line; at most `limit` characters."""
-    return ""
+    fields = header_fields(data, part.header_start, min(part.body_start, part.header_start + limit))
+    return "\n".join([f"{decode(name)}: {decode_words(value)}" for name, value, _, _ in fields])[:limit]
 
 
 def body_texts(data: bytes, part: Part, limit: int = 1 << 20) -> Iterator[str]:
-    """Decoded text of each text part below, html without its tags, and headers of messages within; `limit` in all."""
-    return iter(())
+    """Decoded text of each text part below, HTML without its tags, and headers of messages within; `limit` in all."""
+    waiting = [part]
+    while waiting and limit > 0:
+        part = waiting.pop()
+        if part.message is not None:
+            found = header_text(data, part.message.part, limit)
+            waiting.append(part.message.part)
+        elif part.type == b"text":
+            found = _leaf_text(data, part, limit)
+        elif part.type == b"message":
+            found = decode(decoded_body(data, part, limit))
+        else:
+            waiting.extend(reversed(part.parts))
+            continue
+        if found:
+            limit -= len(found)
+            yield found
 
 
 def texts(data: bytes, part: Part, limit: int = 1 << 20) -> Iterator[str]:
     """What SEARCH TEXT looks into: the header, then the texts of the body; at most `limit` characters in all."""
-    return iter(())
+    header = header_text(data, part, min(limit, 1 << 18))
+    if header:
+        yield header
+    yield from body_texts(data, part, limit - len(header))
+
+
+def _leaf_text(data: bytes, part: Part, limit: int) -> str:
+    """Of a text part. One that is marked up may take four times the limit before its tags are off."""
+    markup = part.subtype in (b"html", b"xhtml", b"xml", b"enriched")
+    body = decoded_body(data, part, limit * 4)
+    charset = parameter(part.params, b"charset") or (declared_charset(body) if markup else "")
+    found = decode(body, charset)
+    return (strip_tags(found) if markup else found)[:limit]
