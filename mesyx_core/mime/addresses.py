@@ -107,7 +107,9 @@ class _Parser:
 
     def _word(self, word: bytes) -> None:
         if self.angle is not None and not self.closed:
-            self.angle.append(word)
+            self.angle.append(
+                b" " + word if self.gap and self.angle and not _joined(self.angle[-1], b" " + word) else word
+            )
         elif self.angle is None:
             self.words.append(b" " + word if self.gap and self.words else word)
         self.gap = False

@@ -78,9 +78,12 @@ class Scanner:
                 self.stack[level].boundary = None
                 self._boundaries()
                 at = line_end if line_end >= 0 else end
+            elif line_end < 0:  # nothing begins after it
+                self._close(level, newline)
+                break
             elif self.count < self.limits.parts:
                 self._close(level, newline)
-                at = self._begin(line_end + 1 if line_end >= 0 else end)
+                at = self._begin(line_end + 1)
             else:
                 break
         self._close(-1, end)
@@ -125,7 +128,9 @@ class Scanner:
                 self.stack[-1].envelope = self._envelope(opened.fields)
             self._classify(opened)
             self.stack.append(opened)
-            if opened.boundary is not None:
+            if cut:
+                opened.boundary = None  # the delimiter line is an outer part's
+            elif opened.boundary is not None:
                 self._boundaries()
             if cut or opened.envelope is None or self.count >= self.limits.parts:
                 return max(body - 1, 0)
