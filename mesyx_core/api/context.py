@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-import ssl
 from anyio.abc import ByteStream
 from pydantic import JsonValue
 
 from mesyx_core.api.message import Message
 from mesyx_core.api.verdict import Receipt, Verdict
 from mesyx_core.api.view import View
+if TYPE_CHECKING:
+    import ssl
 
 Health: TypeAlias = Literal["up", "retry", "down"]
 

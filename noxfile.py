@@ -1,0 +1,138 @@
+"""`nox` runs what a change must pass; `nox -s "tests(smtp)"` one dist's tests; `nox -l` lists all sessions.
+
+Every test runs against built wheels in an environment of its own, so an undeclared dependency fails.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "types", "imports", "docs", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+ROOT = Path(__file__).parent
+DIST = ROOT / ".nox" / "dist"
+PLUGINS = sorted(p.parent.name.removeprefix("mesyx-") for p in (ROOT / "plugins").glob("mesyx-*/pyproject.toml"))
+CORE_TESTS = ["unit", "contract", "simulation"]
+ORACLES = ["pyrage>=1.4", "fast-mail-parser>=0.10"]
+SAFE = {"PYTHONSAFEPATH": "1"}
+_built: dict[Path, Path] = {}
+
+
+def wheel(session: nox.Session, project: Path) -> Path:
+    """Build a project's wheel, once a run, as PyPI would see it: without the workspace's sources."""
+    if project not in _built:
+        out = DIST / project.name
+        shutil.rmtree(out, ignore_errors=True)
+        build = ["uv", "build", "--wheel", "--no-sources", "--out-dir", str(out), str(project)]
+        session.run_install(*build, external=True, silent=True)
+        _built[project] = next(out.glob("*.whl"))
+    return _built[project]
+
+
+def requirement(session: nox.Session, name: str, extra: str = "") -> str:
+    """The requirement that installs a dist from its fresh wheel: `mesyx` itself, or a plugin by its short name."""
+    project = ROOT if name == "mesyx" else ROOT / "plugins" / f"mesyx-{name}"
+    dist = "mesyx" if name == "mesyx" else f"mesyx-{name}"
+    return f"{dist}{extra} @ {wheel(session, project).as_uri()}"
+
+
+def install(session: nox.Session, *plugins: str) -> None:
+    """The core with its test kit, and plugins, from wheels; a wheel of the same version is installed anew."""
+    wheels = [requirement(session, "mesyx", "[testing]"), *(requirement(session, plugin) for plugin in plugins)]
+    fresh = [a for name in ("mesyx", *(f"mesyx-{p}" for p in plugins)) for a in ("--reinstall-package", name)]
+    session.install(*fresh, *wheels, *ORACLES)
+
+
+def editable(session: nox.Session, *tools: str) -> None:
+    """The checkout itself, for what reads source instead of running it."""
+    projects = [ROOT, *(ROOT / "plugins" / f"mesyx-{plugin}" for plugin in PLUGINS)]
+    session.install(*tools, *ORACLES, *(a for p in projects for a in ("-e", f"{p}[testing]" if p == ROOT else str(p))))
+
+
+def pytest(session: nox.Session, home: Path, *what: str) -> None:
+    """Run tests of `home` with the root's settings; what follows `--` on nox's command line is handed on."""
+    config = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(home), "-p", "no:cacheprovider"]
+    with session.chdir(home):
+        session.run("pytest", *config, *what, *session.posargs, env=SAFE)
+
+
+@nox.session
+@nox.parametrize("dist", [nox.param("mesyx", id="core"), *[nox.param(p, id=p) for p in PLUGINS]])
+def tests(session: nox.Session, dist: str) -> None:
+    """One dist's own tests, with nothing else installed."""
+    if dist == "mesyx":
+        install(session)
+        pytest(session, ROOT, *(f"tests/{name}" for name in CORE_TESTS if (ROOT / "tests" / name).is_dir()))
+    else:
+        install(session, dist)
+        home = ROOT / "plugins" / f"mesyx-{dist}"
+        pytest(session, home, "tests", "--ignore", "tests/scenario")
+
+
+@nox.session
+def scenario(session: nox.Session) -> None:
+    """Several real nodes and real peers: all wheels, as root on Debian 12. Fails when a peer is missing."""
+    session.run(str(ROOT / "scripts" / "peers"), "--check", external=True)
+    install(session, *PLUGINS)
+    pytest(session, ROOT, "tests/scenario", *map(str, (ROOT / "plugins").glob("mesyx-*/tests/scenario")))
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict: the core, each plugin, and the tests."""
+    editable(session, "mypy>=1.18")
+    session.run("mypy", "-p", "mesyx_core")
+    for plugin in PLUGINS:
+        session.run("mypy", f"plugins/mesyx-{plugin}/src")
+    session.run("mypy", "tests", "noxfile.py")
+    for plugin in PLUGINS:
+        with session.chdir(ROOT / "plugins" / f"mesyx-{plugin}"):
+            session.run("mypy", "--config-file", str(ROOT / "pyproject.toml"), "tests")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff: rules and layout."""
+    session.install("ruff>=0.14")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """import-linter: who may import whom; a module without a place is an error."""
+    editable(session, "import-linter>=2.5")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Builds the docs, every warning an error, and holds them against the code: keys, commands, hooks, snippets."""
+    install(session, *PLUGINS)
+    session.install("sphinx>=8.1", "myst-parser>=4", "furo>=2025.7")
+    pytest(session, ROOT, "tests/docs")
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "docs", str(ROOT / ".nox" / "html"), env=SAFE)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Every parser on inputs made from its seeds: 10^5 each, or as `-- --inputs N` says."""
+    install(session, *PLUGINS)
+    session.run("python", "tests/fuzz/run.py", *session.posargs, env=SAFE)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Figures beside real peers: `nox -s bench -- accept --json`."""
+    install(session, *PLUGINS)
+    names = [a for a in session.posargs if not a.startswith("-")] or sorted(
+        p.stem for p in (ROOT / "bench").glob("[!_]*.py")
+    )
+    for name in names:
+        session.run("python", f"bench/{name}.py", *(a for a in session.posargs if a.startswith("-")), env=SAFE)
