@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from mesyx_core.api.message import Message
 from mesyx_core.api.verdict import Receipt, Verdict
 from mesyx_core.api.view import View
+
 if TYPE_CHECKING:
     import ssl
 
