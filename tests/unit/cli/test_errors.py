@@ -43,7 +43,9 @@ def test_a_fault_of_ours_shows_its_place_but_no_value(tmp_path: Path, capsys: py
     line = fails.__code__.co_firstlineno + 1
     said, log = capsys.readouterr().err, tmp_path / "state" / "faults.log"
     assert code == exits.INTERNAL
-    assert said == f"mesyx: a fault of Mesyx itself (KeyError at test_errors.py:{line}); where it happened is in {log}\n"
+    assert (
+        said == f"mesyx: a fault of Mesyx itself (KeyError at test_errors.py:{line}); where it happened is in {log}\n"
+    )
     assert "KeyError" in log.read_text()
     assert "Bob" not in said + log.read_text()
     assert log.stat().st_mode & 0o077 == 0
