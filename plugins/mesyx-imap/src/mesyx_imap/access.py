@@ -1,0 +1,90 @@
+"""The IMAP listener: its settings, and the role that the node opens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+from pydantic import BaseModel, ConfigDict, Field
+
+from mesyx_core.api import Context, MesyxError, Peer, Provider, Tls
+from mesyx_core.wire.tls import TlsSettings
+from mesyx_imap.commands import COMMANDS
+from mesyx_imap.driver import Connection
+from mesyx_imap.limits import Limits
+from mesyx_imap.reader import Budget
+from mesyx_imap.recent import Marks
+from mesyx_imap.session import Session
+
+
+class ImapSettings(BaseModel):
+    """The keys of an `[access.imap]` section."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    listen: str = Field("127.0.0.1:1143", description="host:port to serve on; port 0 takes a free one.")
+    tls: TlsSettings = TlsSettings.model_validate({})
+    append_limit: int = Field(50 << 20, ge=1 << 16, description="Largest message that APPEND takes, in bytes.")
+
+
+class Imap:
+    """The access role: serves stores' views over IMAP4rev1."""
+
+    def __init__(self, settings: ImapSettings, context: Context, tls: Tls) -> None:
+        self._settings = settings
+        self._context = context
+        self._tls = tls
+        self._limits = Limits(append=settings.append_limit)
+        self._budget = Budget(max(self._limits.held, settings.append_limit))
+        self._connections: set[Connection] = set()
+        self._marks: dict[bytes, Marks] = {}
+
+    async def run(self) -> None:
+        """Serve until cancelled; then say so to everyone."""
+        listener = await self._context.listen(self._settings.listen, self._connect)
+        self._context.report("up", f"IMAP on {listener.address}")
+        try:
+            await anyio.sleep_forever()
+        finally:
+            for connection in tuple(self._connections):
+                connection.stop()
+
+    def _connect(self, peer: Peer) -> Connection:
+        context = self._context
+        connection = Connection(
+            peer, self._tls, self._limits, self._budget, context.monotonic, self._session, self._ended
+        )
+        self._connections.add(connection)
+        return connection
+
+    def _session(self, connection: Connection) -> Session:
+        return Session(self._context, connection, COMMANDS, self._marks_of, self._limits)
+
+    async def _marks_of(self, owner: bytes) -> Marks:
+        """The store's marks, from the sealed state the first time."""
+        if owner not in self._marks:
+            kept = Marks.unpack(await self._context.state.get(_key(owner)))
+            self._marks.setdefault(owner, kept)
+        return self._marks[owner]
+
+    async def _ended(self, connection: Connection) -> None:
+        """Keep what the session has been told of, so that it is not recent again after a restart."""
+        self._connections.discard(connection)
+        owner = connection.owner
+        if owner and (marks := self._marks.get(owner)) and marks.changed:
+            with suppress(MesyxError):  # at worst something is recent twice
+                await self._context.state.put({_key(owner): marks.pack()})
+
+
+def _key(owner: bytes) -> str:
+    return f"recent/{owner.hex()}"
+
+
+@asynccontextmanager
+async def open_imap(settings: ImapSettings, context: Context) -> AsyncIterator[Imap]:
+    """Raises Misconfigured when the TLS files are broken."""
+    yield Imap(settings, context, context.tls(settings.tls))
+
+
+PROVIDER = Provider(name="imap", config=ImapSettings, open=open_imap, summary="IMAP4rev1 for mail programs")
