@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from mesyx_core.api import MesyxError, Peer, Tls
 from mesyx_imap.limits import Limits
@@ -60,8 +60,7 @@ class Connection(asyncio.Protocol):
     # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._adopt(transport)
+        self._adopt(cast(asyncio.Transport, transport))  # uvloop's is not one by class
         self._serving = asyncio.get_running_loop().create_task(self._serve())
         self._guard()
 
