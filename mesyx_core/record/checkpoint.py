@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from mesyx_core.record import shape
 from mesyx_core.record.entry import Origin, chain_next
 from mesyx_core.record.shape import RecordError
-from mesyx_core.vault import encoding, labels
+from mesyx_core.vault import encoding, labels, nodekey
 
 VERSION: Final = 1
 MAX_CHECKPOINT: Final = 512
@@ -74,11 +71,8 @@ def verify(data: bytes, origin: Origin | None = None) -> Checkpoint:
     checkpoint, signature = parse(data)
     if origin is not None and checkpoint.origin != origin:
         raise RecordError("a checkpoint is about another log")
-    try:
-        public = Ed25519PublicKey.from_public_bytes(checkpoint.origin.node)
-        public.verify(signature, encoding.labelled(labels.CHECKPOINT, *checkpoint.values()))
-    except (InvalidSignature, ValueError):
-        raise RecordError("a checkpoint's signature is wrong") from None
+    if not nodekey.verify(checkpoint.origin.node, signature, labels.CHECKPOINT, *checkpoint.values()):
+        raise RecordError("a checkpoint's signature is wrong")
     return checkpoint
 
 
@@ -88,10 +82,16 @@ class Trail(NamedTuple):
     Make it with `trail`, which does the showing.
     """
 
+    origin: Origin
     checkpoint: bytes
     after: int
     chains: tuple[bytes, ...]
     """chain[after], chain[after + 1] … chain[checkpoint's seq]."""
+
+    @property
+    def end(self) -> int:
+        """The checkpoint's number."""
+        return self.after + len(self.chains) - 1
 
     def chain(self, seq: int) -> bytes | None:
         """The signed chain at `seq`; None outside of the trail."""
@@ -114,4 +114,4 @@ def trail(data: bytes, after: int, chain: bytes, ids: Sequence[bytes]) -> Trail:
         chains.append(chain_next(chains[-1], one))
     if chains[-1] != checkpoint.chain:
         raise RecordError("the ids offered do not lead to the checkpoint")
-    return Trail(data, after, tuple(chains))
+    return Trail(checkpoint.origin, data, after, tuple(chains))

@@ -18,7 +18,7 @@ _TARGETS: Final = {"keyset": 32, "clients": 0, "node": 32, "day": 32}
 
 
 class Target(NamedTuple):
-    """Whom an epoch is sealed to: a keyset (id), the client recipients, a node (public key), a recipient of the day (id)."""
+    """Whom an epoch is sealed to: a keyset (id), the clients, a node (public key), a recipient of the day (id)."""
 
     kind: TargetKind
     id: bytes = b""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import cbor2
-
 from mesyx_core.api import Permanent
 from mesyx_core.vault import encoding
 
@@ -24,17 +22,10 @@ class RecordError(Permanent):
 
 def decode(data: bytes, what: str, *, limit: int, items: int = 100_000, depth: int = 16) -> Any:
     """The one deterministic CBOR item that `data` must be."""
-    if len(data) > limit:
-        raise RecordError(f"{what} is larger than allowed")
     try:
-        value = cbor2.loads(data)
-        if encoding.encode(value) != data:
-            raise RecordError(f"{what} is not in the one form it must have")
-    except RecordError:
-        raise
-    except Exception:
-        raise RecordError(f"{what} is not in the one form it must have") from None
-    return value
+        return encoding.decode(data, limit=limit, depth=depth, items=items)
+    except encoding.EncodingError:
+        raise RecordError(f"{what} is too large, or not in the one form it must have") from None
 
 
 def array(value: Any, what: str, size: int | None = None, most: int | None = None) -> list[Any]:

@@ -1,0 +1,206 @@
+"""The database under the journal: connections, schema, statements made once, and what an error means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Table,
+    bindparam,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    make_url,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy.sql import ClauseElement
+
+from mesyx_core.api import Misconfigured
+from mesyx_core.journal.errors import CommitFailed, Unreadable
+from mesyx_core.journal.tables import METADATA
+
+HEAD: Final = "0001"
+"""The newest migration; a fresh database is made at once and stamped with it."""
+READERS: Final = 4
+_CHUNKS: Final = (128, 32, 8, 1)
+"""Rows of one INSERT: a statement a row would hand the interpreter over to other threads once a row."""
+
+
+class Database:
+    """One connection that writes, for one thread, and a few that read."""
+
+    def __init__(self, folder: Path, url: str | None, durable: bool) -> None:
+        self._url = make_url(url or f"sqlite:///{folder / 'journal.db'}")
+        backend = self._url.get_backend_name()
+        if backend not in ("sqlite", "postgresql"):
+            raise Misconfigured(
+                f"no journal can be kept in {backend}", 'write database = "sqlite" or a postgresql:// URL'
+            )
+        self._durable = durable
+        self.readers = self._engine(reading=True)
+        self._writers = self._engine(reading=False)
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._writers.dialect
+
+    def writer(self) -> Connection:
+        """A connection that takes BEGIN and COMMIT as they are given. Raises Unreadable."""
+        try:
+            connection = self._writers.connect()
+            connection.exec_driver_sql("SELECT 1")
+        except SQLAlchemyError as error:
+            raise unreadable(error) from None
+        return connection
+
+    def prepare(self) -> None:
+        """Make the schema, or bring it up to date. Raises Unreadable."""
+        try:
+            with self._writers.connect() as connection:
+                self._prepare(connection)
+        except SQLAlchemyError as error:
+            raise unreadable(error) from None
+
+    def merge(self, connection: Connection) -> None:
+        """Copy the write-ahead log into the database as far as readers allow; a failure only means later."""
+        if self.dialect.name == "sqlite":
+            with suppress(SQLAlchemyError):
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def close(self) -> None:
+        self.readers.dispose()
+        self._writers.dispose()
+
+    def _prepare(self, connection: Connection) -> None:
+        if not inspect(connection).has_table("alembic_version"):
+            connection.exec_driver_sql("BEGIN")
+            METADATA.create_all(connection)
+            connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+            connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+            connection.exec_driver_sql("COMMIT")
+            return
+        held = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        if held == HEAD:
+            return
+        if not isinstance(held, str) or held > HEAD:
+            raise Unreadable("the journal was made by a later version of Mesyx", "update Mesyx on this node")
+        from mesyx_core.journal.migrate import upgrade  # Alembic costs 12 MB, so only when needed
+
+        upgrade(connection)
+
+    def _engine(self, *, reading: bool) -> Engine:
+        pool: dict[str, Any] = (
+            {"poolclass": QueuePool, "pool_size": READERS, "max_overflow": 0} if reading else {"poolclass": NullPool}
+        )
+        local = self._url.get_backend_name() == "sqlite"
+        engine = create_engine(
+            self._url,
+            hide_parameters=True,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"check_same_thread": False, "timeout": 10} if local else {},
+            **({} if local else {"paramstyle": "format"}),
+            **pool,
+        )
+        if local:
+            event.listen(engine, "connect", lambda raw, _: self._set_up(raw, reading))
+        elif not self._durable and not reading:
+            event.listen(engine, "connect", lambda raw, _: raw.execute("SET synchronous_commit = off"))
+        return engine
+
+    def _set_up(self, raw: Any, reading: bool) -> None:
+        if reading:
+            settings = ["query_only = ON"]
+        else:
+            settings = [
+                "journal_mode = WAL",
+                f"synchronous = {'FULL' if self._durable else 'NORMAL'}",
+                "wal_autocheckpoint = 16384",  # the writer does it sooner, between commits
+                "journal_size_limit = 67108864",
+                "cache_size = -8192",
+            ]
+        for setting in settings:
+            raw.execute(f"PRAGMA {setting}")
+
+
+class Statements:
+    """SQL text made once from Core statements, for rows that come as tuples in column order."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._inserts: dict[tuple[str, int], str] = {}
+
+    def text(self, statement: ClauseElement) -> str:
+        """SQL of a statement whose parameters are given by position, in the order they stand in it."""
+        return str(statement.compile(dialect=self._dialect))
+
+    def insert(self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows in as few statements as their number allows."""
+        at = 0
+        for size in _CHUNKS:
+            while len(rows) - at >= size:
+                flat = tuple(value for row in rows[at : at + size] for value in row)
+                connection.exec_driver_sql(self._insert(table, size), flat)
+                at += size
+
+    def _insert(self, table: Table, size: int) -> str:
+        found = self._inserts.get((table.name, size))
+        if found is None:
+            values = [{c.name: bindparam(f"{c.name}_{n}", type_=c.type) for c in table.c} for n in range(size)]
+            found = self._inserts[(table.name, size)] = self.text(insert(table).values(values))
+        return found
+
+    def upsert(self, table: Table) -> str:
+        """Insert a row, or replace the one of the same primary key."""
+        make: Any = postgresql.insert if self._dialect.name == "postgresql" else sqlite.insert
+        statement = make(table).values({c.name: bindparam(c.name, type_=c.type) for c in table.c})
+        keys = [c.name for c in table.primary_key]
+        new = {c.name: statement.excluded[c.name] for c in table.c if not c.primary_key}
+        return self.text(statement.on_conflict_do_update(index_elements=keys, set_=new))
+
+
+def unreadable(error: SQLAlchemyError) -> Unreadable | CommitFailed:
+    """What a failure to read means. Never repeats the statement or its values."""
+    name = _code(error)
+    if name in ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_SCHEMA", "SQLITE_ERROR") or name.startswith(
+        "SQLITE_CORRUPT"
+    ):
+        return Unreadable(
+            f"the journal's database is damaged ({name})",
+            "restore it from a backup, or start empty and fetch from peers",
+        )
+    return CommitFailed(f"the journal's database cannot be read now ({name})", "see disk space, rights and connection")
+
+
+def failed(error: BaseException) -> CommitFailed:
+    """A change that was not kept."""
+    if isinstance(error, OSError):
+        return CommitFailed(f"the disk did not take it ({error.strerror or type(error).__name__})", "see disk space")
+    name = _code(error)
+    if name == "SQLITE_FULL":
+        return CommitFailed("the disk is full", "free some space")
+    return CommitFailed(f"the database did not take it ({name})", "see disk space and the database's own log")
+
+
+def surely_undone(error: BaseException) -> bool:
+    """Whether a COMMIT that raised `error` has kept nothing, for certain.
+
+    SQLite writes last the frame that makes a transaction valid; when a write failed, that frame is not whole. When a
+    sync failed it may be, and a crash could bring it back.
+    """
+    return _code(error) in ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_BUSY")
+
+
+def _code(error: BaseException) -> str:
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    name = getattr(origin, "sqlite_errorname", None) or getattr(origin, "sqlstate", None)
+    return name if isinstance(name, str) else type(origin).__name__

@@ -1,0 +1,49 @@
+"""At open: read what is held into memory, and bring the folder of blobs in line with it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from mesyx_core.journal.blobs import Blobs
+from mesyx_core.journal.database import unreadable
+from mesyx_core.journal.state import LogState, Stores, StoreState
+from mesyx_core.journal.tables import BLOB, LOG, STORE
+from mesyx_core.record.entry import Origin
+
+
+def load(connection: Connection, blobs: Blobs) -> tuple[Stores, int]:
+    """The stores held, and the number that the next log gets. Raises Unreadable."""
+    try:
+        stores, highest = _stores(connection)
+        _sweep(connection, blobs)
+    except SQLAlchemyError as error:
+        raise unreadable(error) from None
+    return stores, highest + 1
+
+
+def _stores(connection: Connection) -> tuple[Stores, int]:
+    stores = Stores()
+    ids: dict[int, bytes] = {}
+    for number, id, name in connection.execute(select(STORE).order_by(STORE.c.number)):
+        stores.put(id, StoreState(number, name))
+        ids[number] = id
+    highest = 0
+    columns = [column for column in LOG.c if column.name != "checkpoint"]
+    for number, store, node, incarnation, *state in connection.execute(select(*columns)):
+        seq, chain, ended, proved, closed, weight = state
+        log = LogState(number, seq, chain, bool(ended), proved, closed, weight)
+        stores.put_log(Origin(ids[store], node, incarnation), log)
+        highest = max(highest, number)
+    return stores, highest
+
+
+def _sweep(connection: Connection, blobs: Blobs) -> None:
+    """A crash may have come between a file and its mention in the database, either way."""
+    wanted = set(connection.scalars(select(BLOB.c.hash).distinct()))
+    awaited = set(connection.scalars(select(BLOB.c.hash).distinct().where(BLOB.c.held == 0)))
+    held = blobs.sweep(wanted, awaited)
+    for hash in held & awaited:
+        connection.execute(update(BLOB).where(BLOB.c.hash == hash).values(held=1))
+    for hash in wanted - awaited - held:
+        connection.execute(update(BLOB).where(BLOB.c.hash == hash).values(held=0))

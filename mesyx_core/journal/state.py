@@ -1,0 +1,73 @@
+"""What the journal keeps in memory of each store and log: enough to number, chain, compare and account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from mesyx_core.record.digest import Head
+from mesyx_core.record.entry import Origin
+
+
+class LogState(NamedTuple):
+    """A log as of the last durable change. Replaced whole, so that any thread may look at it."""
+
+    number: int
+    """Of its row; the upper part of its entries' keys."""
+    seq: int
+    chain: bytes
+    ended: bool = False
+    proved: int = 0
+    """Number of the checkpoint held."""
+    closed: int = 0
+    """The number at which a later start entry of its node named it."""
+    weight: int = 0
+    """Bytes of its entries and blobs."""
+
+
+@dataclass(slots=True)
+class StoreState:
+    """A store held, and its logs."""
+
+    number: int
+    name: str
+    logs: dict[Origin, LogState] = field(default_factory=dict)
+    weight: int = 0
+
+
+class Stores:
+    """All stores held. Changed by the commit thread only, and only after a change is durable."""
+
+    def __init__(self) -> None:
+        self._stores: dict[bytes, StoreState] = {}
+
+    def __iter__(self) -> Iterator[tuple[bytes, StoreState]]:
+        return iter(list(self._stores.items()))
+
+    def get(self, store: bytes) -> StoreState | None:
+        return self._stores.get(store)
+
+    def put(self, store: bytes, state: StoreState) -> None:
+        self._stores[store] = state
+
+    def drop(self, store: bytes) -> None:
+        self._stores.pop(store, None)
+
+    def log(self, origin: Origin) -> LogState | None:
+        held = self._stores.get(origin.store)
+        return None if held is None else held.logs.get(origin)
+
+    def put_log(self, origin: Origin, state: LogState) -> None:
+        held = self._stores.get(origin.store)
+        if held is not None:
+            before = held.logs.get(origin)
+            held.weight += state.weight - (0 if before is None else before.weight)
+            held.logs[origin] = state
+
+    def heads(self, store: bytes) -> list[Head]:
+        held = self._stores.get(store)
+        if held is None:
+            return []
+        logs = sorted(held.logs.copy().items())
+        return [Head(origin.node, origin.incarnation, log.seq, log.chain, log.ended) for origin, log in logs]

@@ -1,0 +1,203 @@
+"""Group commit: one thread takes whatever has been asked for since it last committed, and makes it durable at once."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, Generic, TypeVar
+
+import anyio
+from sqlalchemy.exc import SQLAlchemyError
+
+from mesyx_core.journal.blobs import Blobs
+from mesyx_core.journal.database import Database, Statements, failed, surely_undone
+from mesyx_core.journal.errors import CommitFailed, CommitUnknown
+from mesyx_core.journal.state import Stores
+from mesyx_core.journal.transaction import Sql, Transaction
+from mesyx_core.journal.wake import Post
+from mesyx_core.record.entry import Origin
+
+T = TypeVar("T")
+Changes = Mapping[Origin, int]
+
+GROUP: Final = 4096
+"""Calls, and"""
+GROUP_BYTES: Final = 32 << 20
+"""bytes of one transaction at most, unless one call alone has more."""
+WAL_BYTES: Final = 8 << 20
+"""After so much, the write-ahead log is copied into the database, once those who wait have their answer."""
+
+
+class Job(Generic[T]):
+    """One call: `work` says what to change; it raises before it changes anything in the transaction, or not at all."""
+
+    __slots__ = ("done", "error", "result", "size", "work")
+
+    def __init__(self, work: Callable[[Transaction], T], size: int) -> None:
+        self.work = work
+        self.size = size
+        self.done = anyio.Event()
+        self.result: T | None = None
+        self.error: BaseException | None = None
+
+
+class Writer:
+    """The commit thread, which owns the one connection that writes."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        stores: Stores,
+        next_log: int,
+        post: Post,
+        tell: Callable[[Changes], None],
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._stores = stores
+        self._next_log = next_log
+        self._post = post
+        self._tell = tell
+        self._connection = database.writer()
+        self._sql = Sql(Statements(database.dialect))
+        self._unmerged = 0
+        self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Callable[[Transaction], T], size: int = 0) -> T:
+        """Have `work` done in the next transaction; returns what it returned, once durable."""
+        if self._closed:
+            raise CommitFailed("the journal is closed")
+        job = Job(work, size)
+        self._queue.put(job)
+        await job.done.wait()
+        if job.error is not None:
+            raise job.error
+        return job.result  # type: ignore[return-value]  # set whenever there is no error
+
+    async def close(self) -> None:
+        """Commit what was asked for, then stop."""
+        self._closed = True
+        self._queue.put(None)
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._thread.join)
+
+    # --- in the thread ----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        going = True
+        while going:
+            group, going = self._gather()
+            if group:
+                self._commit(group)
+                self._merge()
+        with suppress(SQLAlchemyError):
+            self._connection.close()
+
+    def _gather(self) -> tuple[list[Job[Any]], bool]:
+        group: list[Job[Any]] = []
+        size = 0
+        job = self._queue.get()
+        while job is not None:
+            group.append(job)
+            size += job.size
+            if len(group) >= GROUP or size >= GROUP_BYTES:
+                return group, True
+            try:
+                job = self._queue.get_nowait()
+            except queue.Empty:
+                return group, True
+        return group, False
+
+    def _commit(self, group: list[Job[Any]]) -> None:
+        """One transaction for the group. If it fails, each call gets one of its own, so that none fails for another."""
+        transaction = Transaction(self._stores, self._next_log)
+        working = [job for job in group if self._work(job, transaction)]
+        changes: Changes = {}
+        try:
+            self._write(transaction)
+            changes = transaction.changed
+        except CommitUnknown as error:
+            for log in transaction.signing.values():
+                log.end()
+            for job in working:
+                job.error = CommitUnknown(error.what, error.remedy)
+        except BaseException as error:
+            if len(working) > 1:
+                self._answer([job for job in group if job not in working], {})
+                for job in working:
+                    self._commit([job])
+                return
+            for job in working:
+                job.error = error
+        self._answer(group, changes)
+
+    def _work(self, job: Job[Any], transaction: Transaction) -> bool:
+        try:
+            job.result = job.work(transaction)
+        except BaseException as error:
+            job.error = error
+            return False
+        return True
+
+    def _write(self, transaction: Transaction) -> None:
+        if transaction.empty:
+            return
+        try:
+            self._blobs.keep(transaction.blobs)
+        except OSError as error:
+            raise failed(error) from None
+        try:
+            transaction.sign()
+            self._connection.exec_driver_sql("BEGIN")
+            transaction.flush(self._connection, self._sql)
+        except BaseException as error:
+            self._roll_back()
+            if isinstance(error, SQLAlchemyError):
+                raise failed(error) from None
+            raise
+        self._finish(transaction)
+
+    def _finish(self, transaction: Transaction) -> None:
+        try:
+            self._connection.exec_driver_sql("COMMIT")
+        except SQLAlchemyError as error:
+            undone = surely_undone(error)
+            self._roll_back()
+            if undone:
+                raise failed(error) from None
+            for blob in transaction.blobs:
+                blob.committed()  # perhaps; the next start sweeps it if not
+            raise CommitUnknown("the disk failed while committing", "see the disk's health") from None
+        self._next_log = transaction.next_log
+        self._unmerged += transaction.size
+        transaction.settle()
+
+    def _roll_back(self) -> None:
+        """Back to a connection without a transaction, by a new one if need be."""
+        try:
+            self._connection.exec_driver_sql("ROLLBACK")
+        except SQLAlchemyError:
+            with suppress(SQLAlchemyError):
+                self._connection.invalidate()
+                self._connection.close()
+            self._connection = self._database.writer()
+
+    def _answer(self, jobs: list[Job[Any]], changes: Changes) -> None:
+        def answer() -> None:
+            for job in jobs:
+                job.done.set()
+            if changes:
+                self._tell(changes)
+
+        self._post(answer)
+
+    def _merge(self) -> None:
+        if self._unmerged >= WAL_BYTES:
+            self._unmerged = 0
+            self._database.merge(self._connection)
