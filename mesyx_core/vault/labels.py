@@ -26,6 +26,7 @@ ORIGIN = "log/origin"  # H(origin), by which ranges split
 # Exchange
 AUTH = "exchange/auth"  # what a dialling node signs
 INVITATION = "exchange/invitation"  # proof of an invitation
+INVITATION_ID = "exchange/invitation-id"  # names an invitation without its secret
 # Node state at rest
 STATE = "state/row"  # s = HMAC(state key, state, space, key, value)
 STATE_KEY = "state/key"  # AEAD key of one row = HMAC(state key, state-key, s)

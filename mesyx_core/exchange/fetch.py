@@ -1,0 +1,169 @@
+"""Blobs over a session: the side that lacks one asks for it in pieces, going on where an earlier session stopped."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+from anyio.streams.memory import MemoryObjectSendStream
+
+from mesyx_core.journal import BlobAbsent, Journal
+from mesyx_core.record.shape import RecordError
+
+from .errors import Violation
+from .frames import Absent, Arrived, Ask, Piece
+from .session import Session
+
+PIECE: Final = 128 << 10
+AHEAD: Final = 2
+"""Pieces of one blob asked for at a time."""
+AT_ONCE: Final = 4
+"""Blobs fetched at a time: with the above at most 1 MiB on its way."""
+MAX_ASKS: Final = 64
+_MAX_REFUSED: Final = 4096
+
+
+class Claims:
+    """Blobs that some session is fetching, so that no other does."""
+
+    def __init__(self) -> None:
+        self._taken: set[bytes] = set()
+
+    def take(self, blob: bytes) -> bool:
+        if blob in self._taken:
+            return False
+        self._taken.add(blob)
+        return True
+
+    def release(self, blob: bytes) -> None:
+        self._taken.discard(blob)
+
+
+class Fetch:
+    """Asks one peer for the blobs that the journal lacks."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        store: bytes,
+        session: Session,
+        claims: Claims,
+        send: Callable[[], None],
+        arrived: Callable[[bytes], None],
+    ) -> None:
+        """`send` is called when there is something to send, `arrived` when a blob is durable here."""
+        self._journal = journal
+        self._store = store
+        self._session = session
+        self._claims = claims
+        self._send = send
+        self._arrived = arrived
+        self._look = anyio.Event()
+        self._absent: set[bytes] = set()
+        self._pieces: dict[bytes, MemoryObjectSendStream[Piece | Absent]] = {}
+
+    def wake(self) -> None:
+        """The journal may lack something now, or some session gave up a blob."""
+        self._look.set()
+
+    def answered(self, frame: Piece | Absent | Arrived) -> None:
+        """A frame from the peer. Raises Violation for pieces that were not asked for."""
+        if isinstance(frame, Arrived):
+            self._absent.discard(frame.blob)
+            self.wake()
+            return
+        pieces = self._pieces.get(frame.blob)
+        if pieces is None:
+            raise Violation("a piece of a blob that was not asked for")
+        try:
+            pieces.send_nowait(frame)
+        except anyio.WouldBlock:
+            raise Violation("more of a blob than was asked for") from None
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        slots = anyio.CapacityLimiter(AT_ONCE)
+        async with anyio.create_task_group() as group:
+            while True:
+                self._look = anyio.Event()
+                for blob, size in await self._journal.lacking(self._store):
+                    if blob not in self._absent and self._claims.take(blob):
+                        await slots.acquire_on_behalf_of(blob)
+                        group.start_soon(self._one, blob, size, slots)
+                await self._look.wait()
+
+    async def _one(self, blob: bytes, size: int, slots: anyio.CapacityLimiter) -> None:
+        try:
+            if await self._fetch(blob, size):
+                self._arrived(blob)
+            else:
+                self._absent.add(blob)
+        finally:
+            self._pieces.pop(blob, None)
+            self._claims.release(blob)
+            slots.release_on_behalf_of(blob)
+
+    async def _fetch(self, blob: bytes, size: int) -> bool:
+        sender, receiver = anyio.create_memory_object_stream[Piece | Absent](AHEAD)
+        self._pieces[blob] = sender
+        partial = await self._journal.partial(blob, size)
+        asked = partial.offset
+        try:
+            while partial.offset < size:
+                while asked < size and asked < partial.offset + AHEAD * PIECE:
+                    self._session.send(Ask(blob, asked, min(PIECE, size - asked)))
+                    asked += PIECE
+                self._send()
+                frame = await receiver.receive()
+                if isinstance(frame, Absent):
+                    return False
+                if frame.offset != partial.offset or not frame.data:
+                    raise Violation("a piece of a blob that does not follow the one before")
+                await partial.append(frame.data)
+            await partial.finish()
+        except RecordError:
+            raise Violation("a blob that is not the one its hash names") from None
+        finally:
+            partial.close()
+        return True
+
+
+class Serve:
+    """Answers what one peer asks."""
+
+    def __init__(self, journal: Journal, session: Session) -> None:
+        self._journal = journal
+        self._session = session
+        self._asks: deque[Ask] = deque()
+        self._refused: set[bytes] = set()
+
+    def asked(self, frame: Ask) -> None:
+        """Raises Violation when more is asked for than an honest peer would."""
+        if len(self._asks) >= MAX_ASKS:
+            raise Violation("too many pieces asked for at a time")
+        self._asks.append(frame)
+
+    def __bool__(self) -> bool:
+        return bool(self._asks)
+
+    async def one(self) -> None:
+        """Queue the answer to the oldest ask."""
+        ask = self._asks.popleft()
+        try:
+            data = await self._journal.read_blob(ask.blob, ask.offset, ask.length)
+        except BlobAbsent:
+            if len(self._refused) < _MAX_REFUSED:
+                self._refused.add(ask.blob)
+            self._session.send(Absent(ask.blob))
+        else:
+            self._session.send(Piece(ask.blob, ask.offset, data))
+
+    def arrived(self, blob: bytes) -> bool:
+        """A blob is held now; whether the peer waits for it, and was told."""
+        if blob not in self._refused:
+            return False
+        self._refused.discard(blob)
+        self._session.send(Arrived(blob))
+        return True

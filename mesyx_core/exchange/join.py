@@ -1,0 +1,186 @@
+"""How an invitation is redeemed: both ends of a short conversation that ends with the server holding the store.
+
+    client: join (its key, proved for this connection; the store; the invitation's id)
+    server: about (its recipient, its name, what it grants), or end with the reason
+    client: the store's manifests, the newest of which makes the server a member; the proof
+    server: joined, or end with the reason
+
+Repeating it for the same store by the same client is harmless, also after the invitation has expired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import anyio
+
+from mesyx_core.vault.authority import Authority
+from mesyx_core.vault.manifest import ManifestError, Member
+from mesyx_core.vault.nodekey import NodeKey
+
+from .errors import InvitationRefused, Violation
+from .frames import About, Documents, Join, Joined, Present
+from .invitation import Invitation, proof, proved
+from .register import Issued, Register
+from .talk import Talk
+
+ANSWER_SECONDS: Final = 60.0
+MAX_DOCUMENTS: Final = 16 << 20
+_PART: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joining:
+    """A store that a client brought with an invitation, everything about it checked."""
+
+    store: bytes
+    authority: Authority
+    """Over all manifests presented and those held before."""
+    documents: tuple[bytes, ...]
+    """Those presented, parents first."""
+    client: bytes
+    """Key of the node that brought it."""
+    member: Member
+    """What the manifest lets this node do, with the mail addresses that the client picked."""
+    invitation: Invitation
+
+
+OnJoined = Callable[[Joining], Awaitable[None]]
+Prepare = Callable[[About], Awaitable[Sequence[bytes]]]
+
+
+# --- client -----------------------------------------------------------------------------------------------------------
+
+
+async def redeem(talk: Talk, invitation: Invitation, key: NodeKey, store: bytes, prepare: Prepare) -> About:
+    """Make the node that invites a member of `store`, over a session on which it has said hello.
+
+    `prepare` gets what the node says of itself, and returns all manifests of the store, parents first, of which the
+    newest has the node in it. Raises InvitationRefused, LinkFailed, Violation, and whatever `prepare` raises.
+    """
+    talk.session.join(key, store, invitation.id)
+    await talk.flush()
+    about = await talk.hear(About)
+    documents = await prepare(about)
+    (head,) = Authority.of(documents).heads
+    for part in _parts(documents):
+        await talk.say(part)
+    await talk.say(Present(proof(invitation.secret, invitation.node, key.public, store, head)))
+    await talk.hear(Joined)
+    return about
+
+
+def _parts(documents: Sequence[bytes]) -> list[Documents]:
+    parts: list[list[bytes]] = [[]]
+    for document in documents:
+        if parts[-1] and sum(map(len, parts[-1])) + len(document) > _PART:
+            parts.append([])
+        parts[-1].append(document)
+    return [Documents(tuple(part), part is not parts[-1]) for part in parts]
+
+
+# --- server -----------------------------------------------------------------------------------------------------------
+
+
+class Door:
+    """The inviting node's side."""
+
+    def __init__(
+        self,
+        key: NodeKey,
+        name: str,
+        register: Register,
+        authority: Callable[[bytes], Authority | None],
+        on_joined: OnJoined,
+        now: Callable[[], float],
+    ) -> None:
+        self._key = key
+        self._name = name
+        self._register = register
+        self._authority = authority
+        self._on_joined = on_joined
+        self._now = now
+        self._one_at_a_time = anyio.Lock()
+
+    async def admit(self, talk: Talk, asked: Join) -> Joining:
+        """Answer a join. Raises InvitationRefused with the reason for both sides, LinkFailed, Violation, and what
+        `on_joined` raises."""
+        issued = await self._good(asked)
+        offer = issued.invitation
+        await talk.say(About(self._key.recipient, self._name[:255], tuple(sorted(offer.roles)), tuple(offer.addresses)))
+        documents = await _documents(talk)
+        shown = (await talk.hear(Present)).proof
+        joining = self._judge(asked, offer, documents, shown)
+        async with self._one_at_a_time:
+            issued = await self._good(asked)
+            # Spent first: after a crash in between, only this client can go on.
+            await self._register.spend(issued, asked.key, asked.store)
+            await self._on_joined(joining)
+        await talk.say(Joined())
+        return joining
+
+    async def _good(self, asked: Join) -> Issued:
+        issued = await self._register.find(asked.invitation)
+        if issued is None:
+            raise InvitationRefused("that node knows no such invitation; it may have been withdrawn: ask for a new one")
+        if issued.spent:
+            if (issued.client, issued.store) != (asked.key, asked.store):
+                raise InvitationRefused("this invitation was used already: ask for a new one")
+        elif issued.invitation.expired(self._now()):
+            when = datetime.fromtimestamp(issued.invitation.expires, UTC)
+            raise InvitationRefused(f"this invitation expired on {when:%Y-%m-%d at %H:%M} UTC: ask for a new one")
+        return issued
+
+    def _judge(self, asked: Join, offer: Invitation, documents: Sequence[bytes], shown: bytes) -> Joining:
+        authority = self._authority_of(asked.store, documents)
+        presented = Authority.of(documents)
+        if len(presented.heads) != 1:
+            raise InvitationRefused("the store has two newest manifests: its owner has to join them first")
+        if not proved(shown, offer.secret, self._key.public, asked.key, asked.store, presented.heads[0]):
+            raise InvitationRefused("the proof of the invitation is wrong")
+        member = authority.member(self._key.public)
+        if member is None or member.recipient != self._key.recipient:
+            raise InvitationRefused("the manifest presented does not name this node as it is")
+        if authority.member(asked.key) is None:
+            raise InvitationRefused("the manifest presented does not name the node that presents it")
+        if not member.roles <= offer.roles:
+            raise InvitationRefused("the manifest asks for roles that the invitation does not offer")
+        if not set(member.addresses) <= set(offer.addresses):
+            raise InvitationRefused("the manifest claims mail addresses that the invitation does not grant")
+        return Joining(
+            store=asked.store,
+            authority=authority,
+            documents=tuple(documents),
+            client=asked.key,
+            member=member,
+            invitation=offer,
+        )
+
+    def _authority_of(self, store: bytes, documents: Sequence[bytes]) -> Authority:
+        try:
+            authority = self._authority(store)
+            if authority is None:
+                authority = Authority.of(documents)
+            for document in documents:
+                authority = authority.accepts(document)
+        except ManifestError as error:
+            raise InvitationRefused(f"the manifests presented cannot be taken ({error})") from None
+        if authority.store != store:
+            raise InvitationRefused("the manifests presented are of another store")
+        return authority
+
+
+async def _documents(talk: Talk) -> list[bytes]:
+    documents: list[bytes] = []
+    weight = 0
+    while True:
+        part = await talk.hear(Documents)
+        documents += part.documents
+        weight += sum(map(len, part.documents))
+        if weight > MAX_DOCUMENTS:
+            raise Violation("too many manifests")
+        if not part.more:
+            return documents

@@ -1,0 +1,43 @@
+"""What a store's authority says of nodes and logs, in the form in which sessions ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from mesyx_core.record.digest import Head
+from mesyx_core.vault.authority import Authority
+
+from .compare import Log
+
+ANY: Final = 1 << 62
+
+
+class Standing:
+    """One authority, looked at."""
+
+    def __init__(self, authority: Authority) -> None:
+        self.authority = authority
+        self._cuts = {(cut.node, cut.incarnation): cut for cut in authority.effective.cuts}
+
+    def member(self, node: bytes) -> bool:
+        """Whether the store is served to this node."""
+        return self.authority.member(node) is not None
+
+    def limit(self, log: Log) -> int:
+        """Up to which number entries of a log are valid: all of a member's, those within its cut of a former one's."""
+        if self.member(log[0]):
+            return ANY
+        cut = self._cuts.get(log)
+        return cut.seq if cut else 0
+
+    def valid(self, heads: Iterable[Head]) -> list[Head]:
+        """Of what is held, what is valid: this is what is compared and given on."""
+        return [clipped for clipped in map(self._clip, heads) if clipped is not None]
+
+    def _clip(self, head: Head) -> Head | None:
+        limit = self.limit(head[:2])
+        if limit >= head.seq:
+            return head
+        cut = self._cuts.get(head[:2])
+        return head._replace(seq=cut.seq, chain=cut.chain) if cut and cut.seq else None
