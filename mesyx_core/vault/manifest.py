@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from . import labels
-from .encoding import EncodingError, decode, digest, encode, labelled
-from .keyset import Keyset, KeysetError
+from .encoding import decode, digest, encode, labelled
+from .keyset import Keyset
 from .nodekey import is_public_key, verify
 
 VERSION: Final = 1
@@ -188,7 +188,7 @@ def parse(document: bytes, limit: int = LIMIT) -> Manifest:
             raise ManifestError("not in its one form")
     except ManifestError:
         raise
-    except (EncodingError, KeysetError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
+    except (TypeError, ValueError, AttributeError, LookupError, OverflowError):
         raise ManifestError("not a manifest") from None
     _require(verify(manifest.owner, signature, labels.MANIFEST, VERSION, body), "not signed by its owner")
     return manifest
@@ -234,7 +234,7 @@ def _read(values: Any) -> Manifest:
     first, owner, following, number, parents, time, table, members, keysets, closed, clients, cuts, names, grace = (
         values
     )
-    recipient = _lookup(table)
+    recipient = _lookup(_typed(table, list))
     return Manifest(
         owner=_typed(owner, bytes),
         next_owner=_typed(following, bytes),
