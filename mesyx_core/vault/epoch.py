@@ -26,7 +26,10 @@ class Exhausted(Exception):
 
 
 class Epoch:
-    """The writer's side: gives each message key once, in order, and keeps only what lies to the right."""
+    """The writer's side: gives each message key once, in order, and keeps only what lies to the right.
+
+    For one thread.
+    """
 
     __slots__ = ("_frontier", "_next", "commitment", "number")
 
