@@ -47,8 +47,7 @@ def reference(mailbox: bytes) -> str:
 
 
 def of_message(mailbox: str, kind: str, conversation: str, own: bool) -> tuple[bytes, str]:
-    """(id, name it begins with) of the mailbox a message goes to first; an id by `reference` counts in a person's own
-    only."""
+    """(id, name it begins with) of the mailbox a message goes to first; an id by `reference` counts in a person's own only."""
     if mailbox.startswith(_ID):
         if own and len(mailbox) == 33:
             try:

@@ -1,8 +1,9 @@
 """Ops: changes a person made to flags and mailboxes, as they are sealed (architecture.md, section 6).
 
-An op names entries and dots, never text. A dot (node, incarnation, seq, n) is the n-th op of the batch in that entry;
-n = 0 is what the entry of a message itself brought: its first mailbox and flags. Runs of consecutive entries are
-written as spans, so that an op on ten thousand messages stays a few hundred bytes."""
+An op names entries and dots, never text. A dot (node, incarnation, seq, n) is the n-th op of the batch in that entry; n = 0 is
+what the entry of a message itself brought: its first mailbox and flags. Runs of consecutive entries are written as spans, so
+that an op on ten thousand messages stays a few hundred bytes.
+"""
 
 from __future__ import annotations
 
@@ -62,8 +63,7 @@ class Off(NamedTuple):
 
 
 class FlagOp(NamedTuple):
-    """Put flags on entries and take flags off. With a mailbox, the flags hold in that mailbox alone (IMAP's
-    \\Deleted)."""
+    """Put flags on entries and take flags off. With a mailbox, the flags hold in that mailbox alone (IMAP's \\Deleted)."""
 
     entries: tuple[Span, ...]
     add: frozenset[str] = frozenset()
@@ -94,15 +94,13 @@ class NameOp(NamedTuple):
 
 
 class DropOp(NamedTuple):
-    """Delete a mailbox. What it held is taken out by FileOps beside this one; what the writer did not see keeps it in
-    being."""
+    """Delete a mailbox. What it held is taken out by FileOps beside this one; what the writer did not see keeps it in being."""
 
     mailbox: bytes
 
 
 class SubscribeOp(NamedTuple):
-    """Subscribe to a name, or no longer. `over` are the subscriptions seen; `own` counts the one that every store
-    begins with."""
+    """Subscribe to a name, or no longer. `over` are the subscriptions seen; `own` counts the one that every store begins with."""
 
     name: str
     on: bool
@@ -165,7 +163,7 @@ def _over(op: Op) -> Iterator[DotSpan]:
         yield from op.over
 
 
-# --- codec
+# --- codec -------------------------------------------------------------------------------------------------------------
 
 _CODES: Final[dict[type[Any], int]] = {FlagOp: 1, FileOp: 2, CreateOp: 3, NameOp: 4, DropOp: 5, SubscribeOp: 6}
 

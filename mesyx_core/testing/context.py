@@ -111,11 +111,13 @@ class StandIn:
     async def serve(self, address: str, on: Callable[[ByteStream, Peer], Awaitable[None]]) -> Listener:
         raise Refused("this stand-in has protocols only")
 
-    async def listen(self, address: str, protocol: Callable[[Peer], object]) -> Listener:
+    async def listen(
+        self, address: str, protocol: Callable[[Peer], object], *, tls: ssl.SSLContext | None = None
+    ) -> Listener:
         host, _, port = address.rpartition(":")
         make = cast(Callable[[], asyncio.BaseProtocol], lambda: protocol(At(local=self._local)))
         try:
-            server = await asyncio.get_running_loop().create_server(make, host, int(port))
+            server = await asyncio.get_running_loop().create_server(make, host, int(port), ssl=tls)
         except OSError:
             raise Misconfigured(f"{address} is in use") from None
         self.listeners.append(server)

@@ -26,10 +26,7 @@ class Exhausted(Exception):
 
 
 class Epoch:
-    """The writer's side: gives each message key once, in order, and keeps only what lies to the right.
-
-    For one thread.
-    """
+    """The writer's side: gives each message key once, in order, and keeps only what lies to the right."""
 
     __slots__ = ("_frontier", "_next", "commitment", "number")
 

@@ -15,11 +15,14 @@ from mesyx_core.api import Misconfigured
 class TlsSettings(BaseModel):
     """The `tls` table of a listener: STARTTLS unless told otherwise. `Context.tls` takes it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    mode: Literal["off", "starttls", "implicit"] = Field("starttls", description="How TLS begins on this listener.")
-    certificate: Path | None = Field(None, description="PEM file: the certificate, then its chain.")
-    key: Path | None = Field(None, description="PEM file: the private key; may be in the certificate's file.")
+    mode: Literal["off", "starttls", "implicit"] = Field(default="starttls", examples=["starttls"])
+    """How TLS begins on this listener."""
+    certificate: Path | None = Field(default=None, examples=["/etc/mesyx/mx1.pem"])
+    """PEM file with the certificate, then its chain; a self-signed pair is made if neither is given."""
+    key: Path | None = Field(default=None, examples=["/etc/mesyx/mx1.key"])
+    """PEM file with the private key; may be left out if that is in the certificate's file."""
 
     @model_validator(mode="after")
     def _pair(self) -> TlsSettings:
@@ -31,7 +34,8 @@ class TlsSettings(BaseModel):
 class ImplicitTls(TlsSettings):
     """TLS from the first byte unless told otherwise."""
 
-    mode: Literal["off", "starttls", "implicit"] = Field("implicit", description="How TLS begins on this listener.")
+    mode: Literal["off", "starttls", "implicit"] = Field(default="implicit", examples=["implicit"])
+    """How TLS begins on this listener."""
 
 
 def server_context(certificate: Path, key: Path | None = None) -> ssl.SSLContext:

@@ -1,0 +1,57 @@
+"""Config of an [ingress.NAME] section with use = "smtp"."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ByteSize, ConfigDict, Field
+
+from mesyx_core.wire.tls import TlsSettings
+from mesyx_smtp.engine import Limits
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Timeouts(BaseModel):
+    """Seconds of silence before the server gives up on a peer (RFC 5321, section 4.5.3.2)."""
+
+    model_config = _STRICT
+
+    command: float = Field(default=300, gt=0, examples=[300])
+    """Seconds between a reply and the end of the next command."""
+    data: float = Field(default=180, gt=0, examples=[180])
+    """Seconds between two pieces of a message's content."""
+    tls: float = Field(default=60, gt=0, examples=[60])
+    """Seconds for the TLS handshake."""
+
+
+class IngressConfig(BaseModel):
+    """Mail from the network: an MX."""
+
+    model_config = _STRICT
+
+    listen: str = Field(examples=["0.0.0.0:25", "[::]:25"])
+    """Address to listen on, host:port."""
+    hostname: str = Field(default="", pattern=r"^[A-Za-z0-9._\-]{0,255}$", examples=["mx1.example.org"])
+    """The server's name in greetings and trace headers; the node's name if empty."""
+    tls: TlsSettings = TlsSettings()
+    """TLS of this listener."""
+    size: ByteSize = Field(default=ByteSize(50 * 1024**2), ge=65536, examples=["50MiB"])
+    """Largest message that is taken."""
+    recipients: int = Field(default=1000, ge=100, examples=[1000])
+    """Recipients of one message."""
+    errors: int = Field(default=20, ge=1, examples=[20])
+    """Refusals, one after the other, that end a connection."""
+    connections: int = Field(default=1000, ge=1, examples=[1000])
+    """Connections in all."""
+    connections_per_peer: int = Field(default=100, ge=1, examples=[100])
+    """Connections from one IPv4 address or IPv6 /64."""
+    messages_per_second: float | None = Field(default=None, gt=0, examples=[10])
+    """Messages a second from one peer, on average; no limit if not given."""
+    messages_burst: int = Field(default=100, ge=1, examples=[100])
+    """Messages at once from one peer, where a rate is given."""
+    timeouts: Timeouts = Timeouts()
+    """When silence ends a connection."""
+
+    @property
+    def limits(self) -> Limits:
+        """What the engine holds each connection to."""
+        return Limits(size=int(self.size), recipients=self.recipients, errors=self.errors)

@@ -1,0 +1,450 @@
+"""The SMTP server without a socket (RFC 5321): bytes in, replies and events out.
+
+Feed it what the peer sent, call `next` for events until it gives None, and send what `output` gives after each call.
+Events with an answer hold everything back until it comes, so replies leave in the order of the commands (RFC 2920).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import ClassVar, NamedTuple, TypeAlias
+
+from mesyx_core.api import Receipt, Verdict
+from mesyx_core.wire.lines import LineError, Lines, LineTooLong
+from mesyx_smtp import paths, replies
+from mesyx_smtp.data import Scanner
+
+LINE = 2048
+"""Longest command line. RFC 5321, section 4.5.3.1.4, asks for 512 and what extensions add."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one connection may do."""
+
+    size: int = 50 * 1024 * 1024
+    """Bytes of one message; announced by SIZE (RFC 1870)."""
+    recipients: int = 1000
+    """Of one message."""
+    errors: int = 20
+    """Refused commands, recipients and messages before the connection ends; a message that is kept sets it back."""
+    idle: int = 200
+    """Commands that lead to nothing (NOOP, RSET, VRFY, HELP, EHLO) before each counts as an error."""
+    received: int = 100
+    """Received headers, above which a message is in a loop (RFC 5321, section 6.3)."""
+
+
+class Recipient(NamedTuple):
+    """RCPT. The first one of a transaction begins the delivery. Answer: `recipient` or `fail`."""
+
+    address: str
+
+
+class Content(NamedTuple):
+    """Bytes of the message. Answer to the last: `kept` (committed) or `fail`; `fail` may come before."""
+
+    data: bytes
+    last: bool
+
+
+class Aborted(NamedTuple):
+    """The delivery that was begun is off."""
+
+
+class StartTls(NamedTuple):
+    """Send `replies.START_TLS`, begin TLS, call `secured`. If `buffered` is not 0 by then: call `insecure` instead."""
+
+
+class Close(NamedTuple):
+    """Send the output, then close."""
+
+
+Event: TypeAlias = Recipient | Content | Aborted | StartTls | Close
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One mail, from MAIL on (RFC 5321, section 3.3)."""
+
+    sender: str
+    """Reverse path; empty for bounces."""
+    eight_bit: bool
+    """BODY=8BITMIME was announced (RFC 6152). Content passes unchanged in either case."""
+    recipients: list[str] = field(default_factory=list)
+    """Accepted ones, in order."""
+    begun: bool = False
+    """A Recipient event was given: somebody holds a delivery."""
+    asked: str = ""
+    """The last recipient that was asked for."""
+
+
+class _State(Enum):
+    COMMAND = auto()
+    RECIPIENT = auto()  # a Recipient event waits for its answer
+    CONTENT = auto()
+    COMMIT = auto()  # the last Content event waits for its answer
+    TLS = auto()  # StartTls waits for its answer
+    CLOSING = auto()
+    OVER = auto()
+
+
+_WAITING = frozenset({_State.RECIPIENT, _State.COMMIT, _State.TLS})
+
+_NOT_OFFERED = frozenset({b"AUTH", b"BDAT", b"ETRN", b"EXPN", b"SAML", b"SEND", b"SOML", b"TURN"})
+
+_NOT_SMTP = frozenset({b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
+"""A browser that was talked into speaking to port 25."""
+
+
+def _always() -> bool:
+    return True
+
+
+class Engine:
+    """One connection. `tls`: STARTTLS is offered. `admit`: whether one more message may begin now."""
+
+    def __init__(
+        self, hostname: str, limits: Limits, *, tls: bool = False, admit: Callable[[], bool] = _always
+    ) -> None:
+        self.hello = ""
+        """The peer's name for itself."""
+        self.extended = False
+        """It said EHLO, not HELO."""
+        self.secure = False
+        self.transaction: Transaction | None = None
+        self._hostname = hostname
+        self._limits = limits
+        self._tls = tls
+        self._admit = admit
+        self._lines = Lines(LINE)
+        self._scanner = _NO_CONTENT
+        self._output = bytearray()
+        self._state = _State.COMMAND
+        self._refusal: bytes | None = None  # the node's own, told when the content has ended
+        self._stopping = False
+        self._errors = 0
+        self._idle = 0
+
+    # --- the driver's side --------------------------------------------------------------------------------------------
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that were fed and not yet looked at."""
+        return self._lines.size
+
+    @property
+    def in_content(self) -> bool:
+        """Between DATA's 354 and the end of the message."""
+        return self._state is _State.CONTENT
+
+    def greet(self) -> None:
+        """Say 220."""
+        self._output += f"220 {self._hostname} ESMTP Mesyx\r\n".encode()
+
+    def feed(self, data: bytes) -> None:
+        """Bytes from the peer."""
+        if self._state is not _State.OVER:
+            self._lines.feed(data)
+
+    def output(self) -> bytes:
+        """Replies to send; forgotten here once taken."""
+        data = bytes(self._output)
+        self._output.clear()
+        return data
+
+    def next(self) -> Event | None:
+        """Work until something needs the driver; None: needs more input, or an answer."""
+        event: Event | None = None
+        while event is None:
+            if self._state is _State.COMMAND:
+                if self._stopping:
+                    self._close(replies.SHUTDOWN)
+                    continue
+                try:
+                    line = self._lines.line()
+                except LineError as error:
+                    self._error(replies.LINE_TOO_LONG if isinstance(error, LineTooLong) else replies.BARE_LINE)
+                    continue
+                if line is None:
+                    return None
+                event = self._obey(line)
+            elif self._state is _State.CONTENT:
+                if not self._lines.size:
+                    return None
+                event = self._scan()
+            elif self._state is _State.CLOSING:
+                self._state = _State.OVER
+                self._lines.clear()
+                return Close()
+            else:
+                return None
+        return event
+
+    def recipient(self, verdict: Verdict) -> None:
+        """Answer a Recipient event."""
+        assert self._state is _State.RECIPIENT
+        assert self.transaction is not None
+        self._state = _State.COMMAND
+        if verdict.word == "reject":
+            self._error(replies.recipient(verdict))
+        else:
+            self.transaction.recipients.append(self.transaction.asked)
+            self._output += replies.RECIPIENT_OK
+
+    def kept(self, receipt: Receipt) -> None:
+        """Answer the last Content event: durable, or refused by filters."""
+        assert self._state is _State.COMMIT
+        self._finish()
+        if receipt.accepted:
+            self._errors = self._idle = 0
+            self._output += replies.receipt(receipt)
+        else:
+            self._error(replies.receipt(receipt))
+
+    def fail(self, reply: bytes) -> None:
+        """Answer a Recipient event, or refuse the message and swallow the rest of it. The peer is not blamed."""
+        if self._state is _State.CONTENT:
+            self._refusal = reply
+            self._drop()
+        elif self._state is _State.COMMIT:
+            self._finish()
+            self._output += reply
+        elif self._state is _State.RECIPIENT:
+            self._state = _State.COMMAND
+            self._output += reply
+
+    def secured(self) -> None:
+        """TLS is on: what was said before counts for nothing (RFC 3207, section 4.2)."""
+        self._state = _State.COMMAND
+        self.secure = True
+        self.hello = ""
+        self.extended = False
+
+    def insecure(self) -> None:
+        """More plaintext came behind STARTTLS, and could be somebody else's."""
+        self._close(replies.PLAIN_BEFORE_TLS)
+
+    def timeout(self) -> None:
+        """The peer has been silent for too long."""
+        self._close(replies.TIMEOUT)
+
+    def shutdown(self) -> None:
+        """The node stops: `next` gives Close once no message is under way."""
+        self._stopping = True
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    def _obey(self, line: bytes) -> Event | None:
+        verb, _, argument = line.partition(b" ")
+        verb = verb.upper()
+        command = self._COMMANDS.get(verb)
+        if command is not None:
+            return command(self, argument.strip(b" "))
+        if verb in _NOT_SMTP:
+            self._close(replies.NOT_SMTP)
+        elif verb in _NOT_OFFERED:
+            self._error(replies.NOT_OFFERED)
+        else:
+            self._error(replies.UNKNOWN if verb.isalpha() and line.isascii() else replies.NOT_TEXT)
+        return None
+
+    def _ehlo(self, argument: bytes) -> Event | None:
+        lines = [self._hostname, "PIPELINING", f"SIZE {self._limits.size}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        if self._tls and not self.secure:
+            lines.append("STARTTLS")
+        text = "".join(f"250-{line}\r\n" for line in lines) + "250 HELP\r\n"
+        return self._greeted(argument, text, extended=True)
+
+    def _helo(self, argument: bytes) -> Event | None:
+        return self._greeted(argument, f"250 {self._hostname}\r\n", extended=False)
+
+    def _greeted(self, argument: bytes, reply: str, *, extended: bool) -> Event | None:
+        if not argument:
+            return self._error(replies.ARGUMENT_NEEDED)
+        self.hello = argument.decode("ascii", "replace")
+        self.extended = extended
+        self._idled(reply.encode())
+        return self._drop()
+
+    def _mail(self, argument: bytes) -> Event | None:
+        if not self.hello:
+            return self._error(replies.HELLO_FIRST)
+        if self.transaction is not None:
+            return self._error(replies.MAIL_TWICE)
+        if not argument.isascii():
+            return self._error(replies.NOT_ASCII)
+        path = paths.parse(argument)
+        if path is None or path.word != "FROM" or (path.address and "@" not in path.address):
+            return self._error(replies.BAD_SENDER)
+        fault = self._fault(path.parameters)
+        if fault is not None:
+            return self._error(fault)
+        if not self._admit():
+            self._output += replies.TOO_FAST
+            return None
+        self.transaction = Transaction(path.address, path.parameters.get("BODY", "").upper() == "8BITMIME")
+        self._output += replies.SENDER_OK
+        return None
+
+    def _fault(self, parameters: Mapping[str, str]) -> bytes | None:
+        for key, value in parameters.items():
+            if key == "SIZE" and value.isdecimal() and len(value) <= 20:
+                if int(value) > self._limits.size:
+                    return replies.TOO_BIG
+            elif key in ("", "SIZE"):
+                return replies.BAD_PARAMETER
+            elif key != "BODY" or value.upper() not in ("7BIT", "8BITMIME"):
+                return replies.UNKNOWN_PARAMETER
+        return None
+
+    def _rcpt(self, argument: bytes) -> Event | None:
+        if self.transaction is None:
+            return self._error(replies.MAIL_FIRST)
+        if not argument.isascii():
+            return self._error(replies.NOT_ASCII)
+        path = paths.parse(argument)
+        if path is None or path.word != "TO" or not ("@" in path.address or path.address.lower() == "postmaster"):
+            return self._error(replies.BAD_RECIPIENT)
+        if path.parameters:
+            return self._error(replies.BAD_PARAMETER if "" in path.parameters else replies.UNKNOWN_PARAMETER)
+        if path.address in self.transaction.recipients:
+            self._output += replies.RECIPIENT_OK
+            return None
+        if len(self.transaction.recipients) >= self._limits.recipients:
+            self._output += replies.TOO_MANY_RECIPIENTS
+            return None
+        self.transaction.asked = path.address
+        self.transaction.begun = True
+        self._state = _State.RECIPIENT
+        return Recipient(path.address)
+
+    def _data(self, argument: bytes) -> Event | None:
+        if argument:
+            return self._error(replies.NO_ARGUMENT)
+        if self.transaction is None:
+            return self._error(replies.MAIL_FIRST)
+        if not self.transaction.recipients:
+            return self._error(replies.NO_RECIPIENTS if self.transaction.asked else replies.RECIPIENT_FIRST)
+        if self._lines.size:  # to go on would be to take a message for commands, or commands for a message
+            return self._close(replies.TALKED_TOO_SOON)
+        self._scanner = Scanner(self._limits.size, self._limits.received)
+        self._state = _State.CONTENT
+        self._refusal = None
+        self._output += replies.GO_AHEAD
+        return None
+
+    def _rset(self, argument: bytes) -> Event | None:
+        if argument:
+            return self._error(replies.NO_ARGUMENT)
+        self._idled(replies.OK)
+        return self._drop()
+
+    def _noop(self, argument: bytes) -> Event | None:
+        return self._idled(replies.OK)
+
+    def _help(self, argument: bytes) -> Event | None:
+        return self._idled(replies.HELP)
+
+    def _vrfy(self, argument: bytes) -> Event | None:
+        return self._idled(replies.WILL_TRY) if argument else self._error(replies.ARGUMENT_NEEDED)
+
+    def _quit(self, argument: bytes) -> Event | None:
+        if argument:
+            return self._error(replies.NO_ARGUMENT)
+        return self._close(f"221 2.0.0 {self._hostname} closing\r\n".encode())
+
+    def _starttls(self, argument: bytes) -> Event | None:
+        if not self._tls:
+            return self._error(replies.NOT_OFFERED)
+        if argument:
+            return self._error(replies.NO_ARGUMENT)
+        if self.secure:
+            return self._error(replies.TLS_ALREADY)
+        if self.transaction is not None:
+            return self._error(replies.TLS_IN_MAIL)
+        if self._lines.size:
+            return self._close(replies.PLAIN_BEFORE_TLS)
+        self._state = _State.TLS
+        return StartTls()
+
+    _COMMANDS: ClassVar[dict[bytes, Callable[[Engine, bytes], Event | None]]] = {
+        b"EHLO": _ehlo,
+        b"HELO": _helo,
+        b"MAIL": _mail,
+        b"RCPT": _rcpt,
+        b"DATA": _data,
+        b"RSET": _rset,
+        b"NOOP": _noop,
+        b"HELP": _help,
+        b"VRFY": _vrfy,
+        b"QUIT": _quit,
+        b"STARTTLS": _starttls,
+    }
+
+    # --- content ------------------------------------------------------------------------------------------------------
+
+    def _scan(self) -> Event | None:
+        content = self._scanner.feed(self._lines.raw(self._lines.size))
+        refusal = self._refusal or self._scanner.fault
+        if self._scanner.ended:
+            self._lines.feed(self._scanner.rest)
+            self._state = _State.COMMIT
+            return Content(content, True) if refusal is None else self._refuse(refusal)
+        if refusal is None:
+            return Content(content, False) if content else None
+        if self._scanner.size > 2 * self._limits.size:
+            self._close(replies.TOO_MUCH)
+        return self._aborted()
+
+    def _refuse(self, reply: bytes) -> Event | None:
+        aborted = self._aborted()
+        self._finish()
+        if reply is self._refusal:
+            self._output += reply
+        else:
+            self._error(reply)
+        return aborted
+
+    def _finish(self) -> None:
+        self._state = _State.COMMAND
+        self._scanner = _NO_CONTENT
+        self.transaction = None
+
+    # --- state --------------------------------------------------------------------------------------------------------
+
+    def _drop(self) -> Event | None:
+        """Forget the transaction; Aborted if somebody holds its delivery."""
+        aborted = self._aborted()
+        self.transaction = None
+        return aborted
+
+    def _aborted(self) -> Event | None:
+        begun = self.transaction is not None and self.transaction.begun
+        if self.transaction is not None:
+            self.transaction.begun = False
+        return Aborted() if begun else None
+
+    def _idled(self, reply: bytes) -> Event | None:
+        self._idle += 1
+        if self._idle > self._limits.idle:
+            return self._error(reply)
+        self._output += reply
+        return None
+
+    def _error(self, reply: bytes) -> Event | None:
+        self._errors += 1
+        if self._errors >= self._limits.errors:
+            return self._close(replies.TOO_MANY_ERRORS)
+        self._output += reply
+        return None
+
+    def _close(self, reply: bytes) -> Event | None:
+        if self._state not in (_State.CLOSING, _State.OVER):
+            self._output += reply
+            self._state = _State.CLOSING
+        return None
+
+
+_NO_CONTENT = Scanner(0, 0)
