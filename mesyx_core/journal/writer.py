@@ -26,7 +26,7 @@ GROUP: Final = 4096
 """Calls, and"""
 GROUP_BYTES: Final = 32 << 20
 """bytes of one transaction at most, unless one call alone has more."""
-WAL_BYTES: Final = 8 << 20
+WAL_BYTES: Final = 4 << 20
 """After so much, the write-ahead log is copied into the database, once those who wait have their answer."""
 
 
