@@ -183,7 +183,9 @@ async def test_entries_of_several_stores_and_rows_are_one(opened: Opener) -> Non
     other = b"t" * 32
     async with opened("a") as journal:
         one, two = await begin(journal), await begin(journal, store=other)
-        done = await journal.commit([(one, sealed(b"1")), (two, sealed(b"2")), (one, sealed(b"3"))], rows=[("s", "k", b"v")])
+        done = await journal.commit(
+            [(one, sealed(b"1")), (two, sealed(b"2")), (one, sealed(b"3"))], rows=[("s", "k", b"v")]
+        )
         assert done == [2, 2, 3]
         await journal.end_log(two)
         with pytest.raises(LogEnded):
