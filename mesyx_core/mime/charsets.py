@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from encodings.aliases import aliases
 from typing import Final
 
-# Python's own names as well as its aliases, but nothing that is no character set, and nothing that is looked up by
-# import: an unknown name would cost a search on disk and a place in a cache that never shrinks.
+# Only these names are ever looked up: for any other one Python searches the disk, and keeps it in a cache for good.
 _NO_CHARSETS: Final = frozenset(
-    ("base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec", "mbcs", "utf_7")
+    ("base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec", "mbcs")
 )
-# What the name says, and what is meant by those who send it.
+# What is meant by those who send it.
 _MEANT: Final = {
-    "ascii": "utf_8",
+    "ascii": "",
     "latin_1": "cp1252",
     "iso8859_1": "cp1252",
     "gb2312": "gb18030",
@@ -21,37 +21,37 @@ _MEANT: Final = {
     "euc_kr": "cp949",
     "shift_jis": "cp932",
     "big5": "big5hkscs",
-    "unknown_8bit": "utf_8",
-    "x_unknown": "utf_8",
-    "ks_c_5601_1987": "cp949",
-    "iso_8859_8_i": "iso8859_8",
+}
+_MORE: Final = {
+    "cp737": "cp737",
     "cp874": "cp874",
     "windows_874": "cp874",
     "koi8_u": "koi8_u",
-    "utf_8_sig": "utf_8_sig",
-    "utf_7": "utf_7",
+    "iso_8859_8_i": "iso8859_8",
+    "ks_c_5601_1987": "cp949",
     "unicode_1_1_utf_7": "utf_7",
+    "utf_8_sig": "utf_8_sig",
 }
 _CODECS: Final = {
     name: _MEANT.get(codec, codec)
-    for codec_name, codec in (*aliases.items(), *((codec, codec) for codec in aliases.values()))
+    for name, codec in ({codec: codec for codec in aliases.values()} | aliases | _MORE).items()
     if codec not in _NO_CHARSETS
-    for name in (codec_name,)
-} | _MEANT
+}
 _NORMAL = re.compile(r"[^a-z0-9]+")
+# Windows-1252 with the control characters of Latin-1 in its five holes, as the web reads it: it decodes any bytes.
+_WINDOWS: Final = "".join(
+    [chr(i) if i in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else bytes((i,)).decode("cp1252") for i in range(256)]
+)
 
 
 def decode(data: bytes, charset: str = "") -> str:
-    """Text in a charset; an unknown or missing one is guessed: UTF-8, else Windows-1252, else Latin-1."""
+    """Text in a charset. An unknown or missing one, and ASCII that is none, is guessed: UTF-8, else Windows-1252."""
     codec = _CODECS.get(_NORMAL.sub("_", charset[:64].lower()).strip("_"), "") if charset else ""
-    if codec and codec not in ("utf_8", "cp1252"):
+    if codec and codec != "cp1252":
         return data.decode(codec, "replace")
-    try:
-        return data.decode(codec or "utf_8")
-    except UnicodeDecodeError:
-        if codec == "utf_8" and charset.lower().startswith("utf"):
-            return data.decode("utf_8", "replace")
-    try:
-        return data.decode("cp1252")
-    except UnicodeDecodeError:
-        return data.decode("latin_1")
+    if not codec:
+        try:
+            return data.decode("utf_8")
+        except UnicodeDecodeError:
+            pass
+    return codecs.charmap_decode(data, "strict", _WINDOWS)[0]

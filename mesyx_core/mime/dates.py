@@ -56,7 +56,7 @@ def _year(digits: bytes) -> int:
     year = int(digits)
     if len(digits) == 2:
         return year + (2000 if year < 50 else 1900)
-    return year + 1900 if len(digits) == 3 else year
+    return year + 1900 if 100 <= year < 200 else year  # years since 1900, printed as they were
 
 
 def _offset(sign: bytes, hours: int, minutes: int) -> timezone:

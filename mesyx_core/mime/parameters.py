@@ -9,10 +9,10 @@ from mesyx_core.mime.model import Parameters
 
 _TYPE = re.compile(rb"[\s]*+([^\s/;()\"=,]++)[\s]*+(?:\([^()]*+\)[\s]*+)?/[\s]*+([^\s/;()\"=,]++)")
 _TOKEN = re.compile(rb"[\s\"]*+([^\s;()\",]++)")
-# From one semicolon to the next. An unquoted value runs to the semicolon: names with spaces are often sent bare.
+_SEPARATOR = re.compile(rb"[\s;]*+(?:\([^()]*+\)[\s;]*+)?+")
+# An unquoted value runs to the semicolon: names with spaces are often sent bare.
 _PARAMETER = re.compile(
-    rb"""[\s;]*+
-    ([^\s=;"()]++)[\s]*+=[\s]*+
+    rb"""([^\s=;"()]++)[\s]*+=[\s]*+
     (?: "((?:[^"\\]++|\\.)*+)(?:"|\\?\Z) | ([^;"(]*+) )""",
     re.VERBOSE | re.DOTALL,
 )
@@ -64,6 +64,8 @@ def parse_parameters(value: bytes, at: int, limit: int) -> Parameters:
     found: list[tuple[bytes, bytes]] = []
     end = len(value)
     while at < end and len(found) < limit:
+        if (separator := _SEPARATOR.match(value, at)) is not None:
+            at = separator.end()
         match = _PARAMETER.match(value, at)
         if match is None:
             at = value.find(b";", at) + 1 or end

@@ -12,11 +12,9 @@ _OTHERS: Final = bytes(set(range(256)) - set(_ALPHABET) - {ord("=")})
 
 
 def decode_base64(text: bytes) -> bytes:
-    """Base64 without its faults: other characters are passed over, it ends at padding, a last lone digit is lost."""
-    text = text.translate(None, _OTHERS).partition(b"=")[0]
-    if len(text) % 4 == 1:
-        text = text[:-1]
-    return binascii.a2b_base64(text + b"==")
+    """Base64 without its faults: other characters are passed over, padding may stand anywhere, lone digits are lost."""
+    runs = text.translate(None, _OTHERS).split(b"=")
+    return b"".join([binascii.a2b_base64((run[:-1] if len(run) % 4 == 1 else run) + b"==") for run in runs if run])
 
 
 def decoded_body(data: bytes, part: Part, limit: int = 1 << 62) -> bytes:

@@ -23,20 +23,21 @@ def decode_words(raw: bytes) -> str:
         return raw.decode("ascii") if raw.isascii() else decode(raw)
     found: list[str] = []
     at = 0
-    pending, charset = b"", ""
+    pending: list[bytes] = []
+    charset = ""
     for match in _WORD.finditer(raw):
         between = raw[at : match.start()]
         language = match[1].partition(b"*")[0].decode("latin-1")  # charset*language, RFC 2231, section 5
         content = _content(match[2], match[3])
         if at and not between.strip() and language == charset:
-            pending += content  # a character may be split between two words, against the rules
+            pending.append(content)  # a character may be split between two words, against the rules
         else:
-            found.append(decode(pending, charset))
+            found.append(decode(b"".join(pending), charset))
             if not at or between.strip():
                 found.append(decode(between))
-            pending, charset = content, language
+            pending, charset = [content], language
         at = match.end()
-    found.append(decode(pending, charset))
+    found.append(decode(b"".join(pending), charset))
     found.append(decode(raw[at:]))
     return "".join(found).replace("\r", " ").replace("\n", " ")
 
