@@ -9,6 +9,7 @@ from mesyx_core.mime.model import Address
 
 MISSING_MAILBOX: Final = b"MISSING_MAILBOX"
 MISSING_DOMAIN: Final = b"MISSING_DOMAIN"
+_WORDS: Final = 1000  # of one address; what comes after is left out
 GROUP_END: Final = Address(None, None, None, None)
 
 # The shapes of nearly all addresses: `Name <a@b>`, `"Name" <a@b>`, `<a@b>` and `a@b`, up to a comma or the end.
@@ -20,6 +21,7 @@ _COMMON = re.compile(
     [ \t]*+(?:,|\Z)""",
     re.VERBOSE,
 )
+_EMPTY = re.compile(rb"[ \t,]++")
 _TOKEN = re.compile(
     rb"""
       (?P<space>[ \t\r\n\0]++)
@@ -44,6 +46,8 @@ def parse_addresses(value: bytes, limit: int) -> tuple[Address, ...]:
             name = quoted or (b" ".join(phrase.split()) if phrase else None)
             found.append(Address(name or None, None, mailbox or bare, host or bare_host))
             at = simple.end()
+        elif (empty := _EMPTY.match(value, at)) is not None:
+            at = empty.end()
         else:
             at = _Parser(value, found, limit).run(at)
     return tuple(found[:limit])
@@ -63,6 +67,7 @@ class _Parser:
         self.words: list[bytes] = []  # each with a space in front where the header has one
         self.angle: list[bytes] | None = None
         self.closed = False
+        self.route = False  # inside <@a,@b: where commas do not end the address
         self.comment: bytes | None = None
         self.gap = False
         self.signs = 0  # of @ among the words
@@ -106,12 +111,10 @@ class _Parser:
         return at
 
     def _word(self, word: bytes) -> None:
-        if self.angle is not None and not self.closed:
-            self.angle.append(
-                b" " + word if self.gap and self.angle and not _joined(self.angle[-1], b" " + word) else word
-            )
-        elif self.angle is None:
-            self.words.append(b" " + word if self.gap and self.words else word)
+        words = self.words if self.angle is None else self.angle
+        if not self.closed and len(words) < _WORDS:
+            spaced = b" " + word if self.gap and words else word
+            words.append(word if self.angle is not None and words and _joined(words[-1], spaced) else spaced)
         self.gap = False
 
     def _special(self, sign: bytes) -> bool:
@@ -121,7 +124,7 @@ class _Parser:
             self.angle = []
         elif sign == b">" and inside:
             self.closed = True
-        elif sign == b"," and not (inside and self.angle and self.angle[0] == b"@" and b":" not in self.angle):
+        elif sign == b"," and not (inside and self.route):
             self._flush()
             return not self.group
         elif sign == b";" and not inside:
@@ -136,6 +139,9 @@ class _Parser:
             self._clear()
         elif sign not in b"<>":
             self.signs += sign == b"@"
+            if inside:
+                self.gap = False
+                self.route = (sign == b"@" and not self.angle) or (self.route and sign != b":")
             self._word(sign)
         return False
 
@@ -162,11 +168,11 @@ def _angle(words: list[bytes]) -> tuple[bytes | None, bytes, bytes]:
 
 def _bare(words: list[bytes], signs: int, comment: bytes | None) -> Address:
     """An address without angle brackets: `a @ b . c`, `name a@b`, a local name, or no address at all."""
-    if not signs:
+    sign = next((i for i, word in enumerate(words) if word.lstrip(b" ") == b"@"), -1) if signs else -1
+    if sign < 0:
         if len(words) == 1:
             return Address(comment or None, None, words[0] or MISSING_MAILBOX, MISSING_DOMAIN)
         return Address(_phrase(words) or comment or None, None, MISSING_MAILBOX, MISSING_DOMAIN)
-    sign = next(i for i, word in enumerate(words) if word.lstrip(b" ") == b"@")
     first = sign
     while first > 0 and (first == sign or _joined(words[first - 1], words[first])):
         first -= 1
