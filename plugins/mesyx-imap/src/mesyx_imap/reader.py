@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple, TypeAlias
 
-from mesyx_core.wire.lines import LineError, Lines
+from mesyx_core.wire.lines import LineError, Lines, LineTooLong
 from mesyx_imap.limits import Limits
 
 _HEAD = re.compile(rb'([^\x00-\x20\x7f-\xff(){%*"\\+]{1,64}) ((?:[Uu][Ii][Dd] )?[A-Za-z0-9]{1,32})')
@@ -105,8 +105,10 @@ class Reader:
             self._lines.limit = max(1, self._ceiling.line - sum(map(len, self._texts)))
             try:
                 line = self._lines.line()
-            except LineError as error:
-                return self._fault(str(error).capitalize().encode("ascii"))
+            except LineTooLong:
+                return self._fault(b"Line too long")
+            except LineError:
+                return self._fault(b"Lines end with CRLF")
             if line is None:
                 return None
             event = self._take(line)

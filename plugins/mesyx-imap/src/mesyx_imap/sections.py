@@ -90,7 +90,7 @@ def _fields(names: Sequence[bytes], invert: bool) -> re.Pattern[bytes]:
     if not names:
         raise Bad(b"No header fields named")
     any_of = b"(?:%b)[ \t]*:" % b"|".join(map(re.escape, names))
-    start = rb"(?!%b|\r?\n)" % any_of if invert else any_of
+    start = rb"(?!%b|[ \t]|\r?\n)" % any_of if invert else any_of
     return re.compile(rb"^" + start + _LINE, re.IGNORECASE | re.MULTILINE)
 
 
