@@ -162,3 +162,29 @@ def test_nested_values_read_as_a_tree_with_tables() -> None:
     }
     assert nested(value) == "name: mx1\nstores:\n  ID  WAITING FOR\n  1   -\n  2   a\nup: yes\nmore:\n  x: -"
     assert table([], none="none") == "none"
+
+
+def test_config_show_has_every_value_and_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mesyx.toml"
+    file.write_text(
+        '[node]\nname = "a"\nroles = ["accept"]\ndatabase = "postgresql://u:sesame@h/d"\n'
+        '[filter.rules]\n[[filter.rules.rule]]\nsender = "*@x"\naction = "drop"\n'
+    )
+    assert run(["config", "show", "-c", str(file)]) == exits.OK
+    shown = capsys.readouterr().out
+    assert "sesame" not in shown
+    assert "peer_connections = 100" in shown
+    assert '[filter.rules]\nuse = "rules"\nstages = ["receive"]' in shown
+    assert 'action = "drop"' in shown
+
+
+def test_config_schema_is_json_with_every_plugin(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["config", "schema"]) == exits.OK
+    assert "rules" in json.loads(capsys.readouterr().out)["properties"]["filter"]["properties"]
+
+
+def test_plugin_list_names_dist_version_and_state(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plugin", "list", "--json"]) == exits.OK
+    builtin = next(row for row in json.loads(capsys.readouterr().out) if row["name"] == "builtin")
+    assert (builtin["dist"], builtin["state"]) == ("mesyx", "loaded")
+    assert "filter" in builtin["roles"]
