@@ -57,6 +57,10 @@ class PendingBlob:
         self._hash = self._hasher.digest()
         return self._hash, self._size
 
+    async def read(self, offset: int, size: int) -> bytes:
+        """At most `size` bytes from `offset` of what was written; until it is committed or given up."""
+        return await to_thread.run_sync(os.pread, self._file, size, offset)
+
     def close(self) -> None:
         """Give the blob up, unless it was committed. Harmless to repeat."""
         self._let_go()

@@ -14,6 +14,7 @@ from mesyx_core.journal.state import StoreState
 from mesyx_core.journal.tables import BLOB, ENTRY, LOG, MANIFEST, SHIFT, STORE
 from mesyx_core.journal.transaction import Transaction
 from mesyx_core.record.entry import Origin
+from mesyx_core.record.shape import SEQ_MAX
 
 
 def add_store(transaction: Transaction, store: bytes, name: str) -> None:
@@ -74,7 +75,7 @@ def fill(transaction: Transaction, origin: Origin, payloads: Mapping[int, bytes]
     if state is None:
         raise Refused("the store is not held on this node")
     transaction.logs[origin] = state
-    transaction.changed.setdefault(origin, min(payloads))
+    transaction.filled.append((origin, min(payloads)))
 
     def step(connection: Connection) -> None:
         added = 0
@@ -91,9 +92,16 @@ def fill(transaction: Transaction, origin: Origin, payloads: Mapping[int, bytes]
 
 def arrived(transaction: Transaction, hash: bytes) -> None:
     """A blob that entries refer to is held now."""
-    transaction.steps.append(
-        lambda connection: _run(connection, update(BLOB).where(BLOB.c.hash == hash).values(held=1))
-    )
+
+    def step(connection: Connection) -> None:
+        _run(connection, update(BLOB).where(BLOB.c.hash == hash).values(held=1))
+        origins = {log.number: origin for _, held in transaction.stores for origin, log in held.logs.items()}
+        lowest: dict[int, int] = {}
+        for key in connection.scalars(select(BLOB.c.key).where(BLOB.c.hash == hash).order_by(BLOB.c.key)):
+            lowest.setdefault(key >> SHIFT, key & SEQ_MAX)
+        transaction.filled.extend((origins[log], seq) for log, seq in lowest.items() if log in origins)
+
+    transaction.steps.append(step)
 
 
 def _held(transaction: Transaction, store: bytes) -> StoreState:

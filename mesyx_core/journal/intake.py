@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mesyx_core.record.checkpoint import Trail, verify
+from mesyx_core.record.checkpoint import Trail, parse, verify
 from mesyx_core.record.entry import Entry, Kind, Origin, chain_next, chain_start, check_payload, decode_header, entry_id
 from mesyx_core.record.shape import RecordError
 
@@ -72,6 +72,7 @@ def _signed(origin: Origin, seq: int, chain: bytes, checkpoint: bytes, trail: Tr
         if (signed.seq, signed.chain) != (seq, chain):
             raise RecordError("entries do not lead to their checkpoint")
         return True
-    if trail.checkpoint != checkpoint or trail.origin != origin or trail.chain(seq) != chain:
+    shown, _ = parse(trail.checkpoint)
+    if trail.checkpoint != checkpoint or shown.origin != origin or trail.chain(seq) != chain:
         raise RecordError("entries are not on the way to their checkpoint")
-    return seq == trail.end
+    return seq == shown.seq

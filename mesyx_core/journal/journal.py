@@ -191,6 +191,11 @@ class Journal:
             return []
         return await self._reader.entries(state.number, after, max_bytes, max_count, payloads)
 
+    async def pick(self, origin: Origin, seqs: Sequence[int]) -> list[tuple[int, Entry]]:
+        """Any entries by number, ascending; those that are not held are left out. Their size is the caller's care."""
+        state = self._stores.log(origin)
+        return [] if state is None else await self._reader.pick(state.number, sorted(set(seqs)))
+
     async def ids(self, origin: Origin, after: int, *, max_count: int = 10_000) -> list[bytes]:
         """Ids of the entries after number `after`, in order."""
         state = self._stores.log(origin)
@@ -237,7 +242,8 @@ class Journal:
     def on_commit(self, callback: Listener) -> Callable[[], None]:
         """Have `callback(origin, seq)` called in the event loop after each durable change; returns how to stop.
 
-        Own and received changes alike. `seq` is the new head; for filled payloads it is the lowest number filled.
+        Own and received changes alike. `seq` is the new head; when missing payloads or blobs came, it is the lowest
+        number of an entry that has them.
         """
         handle = object()
         self._listeners[handle] = callback
@@ -324,8 +330,8 @@ class Journal:
         await to_thread.run_sync(self._blobs.arrive, blob.hash)
         await self._writer.run(partial(catalogue.arrived, hash=blob.hash))
 
-    def _tell(self, changes: Mapping[Origin, int]) -> None:
-        for origin, seq in changes.items():
+    def _tell(self, changes: Sequence[tuple[Origin, int]]) -> None:
+        for origin, seq in changes:
             for listener in list(self._listeners.values()):
                 listener(origin, seq)
 

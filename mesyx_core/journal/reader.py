@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from sqlalchemy import Connection, Engine, bindparam, select
+from sqlalchemy import BindParameter, Connection, Engine, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from mesyx_core.journal.database import READERS, Statements, unreadable
@@ -15,6 +15,9 @@ from mesyx_core.record.entry import Entry, entry_id
 
 T = TypeVar("T")
 _SEQ: Final = (1 << SHIFT) - 1
+
+_PICK: Final[list[BindParameter[int]]] = [bindparam(f"key{n}") for n in range(64)]
+"""One statement for up to so many keys."""
 
 
 class Reader:
@@ -28,6 +31,7 @@ class Reader:
         columns = (ENTRY.c.key, ENTRY.c.header, ENTRY.c.payload)
         self._entries = make(select(*columns).where(*span).order_by(ENTRY.c.key))
         self._headers = make(select(*columns[:2]).where(*span).order_by(ENTRY.c.key))
+        self._pick = make(select(*columns).where(ENTRY.c.key.in_(_PICK)).order_by(ENTRY.c.key))
         self._row = make(select(ROW.c.value).where(ROW.c.space == bindparam("space"), ROW.c.key == bindparam("key")))
         self._rows = make(select(ROW.c.key, ROW.c.value).where(ROW.c.space == bindparam("space")))
         self._checkpoint = make(select(LOG.c.checkpoint).where(LOG.c.number == bindparam("number")))
@@ -47,6 +51,18 @@ class Reader:
                     break
                 found.append((key & _SEQ, entry))
             rows.close()
+            return found
+
+        return await self._run(read)
+
+    async def pick(self, log: int, seqs: Sequence[int]) -> list[tuple[int, Entry]]:
+        def read(connection: Connection) -> list[tuple[int, Entry]]:
+            found: list[tuple[int, Entry]] = []
+            for at in range(0, len(seqs), len(_PICK)):
+                keys = [log << SHIFT | seq for seq in seqs[at : at + len(_PICK)] if 0 < seq <= _SEQ]
+                keys += [-1] * (len(_PICK) - len(keys))
+                rows = connection.exec_driver_sql(self._pick, tuple(keys))
+                found.extend((key & _SEQ, Entry(header, payload)) for key, header, payload in rows)
             return found
 
         return await self._run(read)

@@ -55,7 +55,9 @@ class Transaction:
         self.publish: list[Callable[[], None]] = []
         """What else to do, in the commit thread, once it is durable."""
         self.changed: dict[Origin, int] = {}
-        """What to tell the listeners: origin and number."""
+        """What to tell the listeners: the new heads,"""
+        self.filled: list[tuple[Origin, int]] = []
+        """and the lowest number of those that were completed."""
 
     def log(self, origin: Origin) -> LogState | None:
         """The log as this transaction leaves it."""
@@ -119,6 +121,10 @@ class Transaction:
         for origin, log in self.signing.items():
             state = self.logs[origin]
             self.prove(origin, log.checkpoint(state.seq, state.chain))
+
+    @property
+    def news(self) -> list[tuple[Origin, int]]:
+        return [*self.changed.items(), *self.filled]
 
     @property
     def empty(self) -> bool:

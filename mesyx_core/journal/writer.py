@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import anyio
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,7 +20,7 @@ from mesyx_core.journal.wake import Post
 from mesyx_core.record.entry import Origin
 
 T = TypeVar("T")
-Changes = Mapping[Origin, int]
+Changes: TypeAlias = Sequence[tuple[Origin, int]]
 
 GROUP: Final = 4096
 """Calls, and"""
@@ -118,10 +118,10 @@ class Writer:
         """One transaction for the group. If it fails, each call gets one of its own, so that none fails for another."""
         transaction = Transaction(self._stores, self._next_log)
         working = [job for job in group if self._work(job, transaction)]
-        changes: Changes = {}
+        changes: Changes = ()
         try:
             self._write(transaction)
-            changes = transaction.changed
+            changes = transaction.news
         except CommitUnknown as error:
             for log in transaction.signing.values():
                 log.end()
@@ -129,7 +129,7 @@ class Writer:
                 job.error = CommitUnknown(error.what, error.remedy)
         except BaseException as error:
             if len(working) > 1:
-                self._answer([job for job in group if job not in working], {})
+                self._answer([job for job in group if job not in working], ())
                 for job in working:
                     self._commit([job])
                 return

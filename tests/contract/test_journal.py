@@ -291,7 +291,10 @@ async def test_entries_come_in_bounded_batches(opened: Opener) -> None:
         bare = await journal.entries(log.origin, 0, payloads=False)
         assert {entry.payload for _, entry in bare} == {None}
         assert [entry_id(entry.header) for _, entry in bare] == await journal.ids(log.origin, 0)
+        picked = await journal.pick(log.origin, [7, 3, 99, 3, 0, -5, *range(1000, 1100)])
+        assert picked == [one for one in await journal.entries(log.origin, 0) if one[0] in (3, 7)]
         unknown = Origin(STORE, BOB.public, b"i" * 16)
+        assert await journal.pick(unknown, [1]) == []
         assert await journal.entries(unknown, 0) == await journal.ids(unknown, 0) == []
         assert await journal.head(unknown) is await journal.checkpoint(unknown) is None
 
@@ -454,6 +457,7 @@ async def test_a_blob_is_held_from_the_commit_of_its_entry_on(opened: Opener) ->
         await blob.write(data[:100_000])
         await blob.write(data[100_000:])
         ref = await blob.finish()
+        assert await blob.read(99_990, 20) == data[99_990:100_010]
         assert ref == (hashlib.sha256(data).digest(), len(data))
         assert not await journal.has_blob(blob.hash)
         before = await journal.usage(STORE)
@@ -500,10 +504,14 @@ async def test_a_blob_is_received_in_pieces_over_restarts(opened: Opener) -> Non
             assert part.offset == 20_000
             with pytest.raises(RecordError):
                 await part.finish()
+            heard: list[tuple[Origin, int]] = []
+            target.on_commit(lambda origin, seq: heard.append((origin, seq)))
             await part.append(data[20_000:])
             with pytest.raises(RecordError):
                 await part.append(b"more")
             await part.finish()
+            await anyio.lowlevel.checkpoint()
+            assert heard == [(log.origin, 2)]
             assert await target.lacking(STORE) == []
             assert await target.read_blob(hash, 49_999, 10) == data[-1:]
             assert await target.usage(STORE) == await source.usage(STORE)

@@ -74,7 +74,7 @@ class Acknowledged:
 
 def run_and_kill(folder: Path, chance: random.Random) -> bytes:
     """Everything the writer said before it was killed, some time after its first word."""
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE)  # noqa: S603  # ours
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE)
     assert process.stdout is not None
     output = b""
     deadline = None
@@ -136,7 +136,7 @@ async def check_log(journal: Journal, origin: Origin, referred: set[bytes], earl
 
 @pytest.mark.timeout(60 + 10 * KILLS)
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
-    chance = random.Random(7)  # noqa: S311  # moments, not secrets
+    chance = random.Random(7)  # moments, not secrets
     told = Acknowledged()
     for _ in range(KILLS):
         told.take(run_and_kill(tmp_path, chance))
