@@ -9,7 +9,7 @@ import anyio
 
 from mesyx_core.journal import Diverged, Journal
 from mesyx_core.record.checkpoint import verify
-from mesyx_core.record.entry import Entry, Origin, chain_start
+from mesyx_core.record.entry import Entry, Origin, chain_over, chain_start, entry_id
 from mesyx_core.record.shape import RecordError
 
 from .compare import Log
@@ -129,8 +129,11 @@ class Incoming:
         places = self._places.get(log)
         upto = after + len(entries)
         if checkpoint:
-            if verify(checkpoint, origin).seq != upto:
+            signed = verify(checkpoint, origin)
+            if signed.seq != upto:
                 raise Violation("entries that end elsewhere than their checkpoint")
+            if signed.chain != chain_over(chain, (entry_id(entry.header) for entry in entries)):
+                raise Diverged("another branch of the log is held")
             return await self._journal.receive(origin, after, chain, entries, checkpoint)
         if places is None or places.chain(upto) is None:
             raise Violation("entries that nothing signed leads to")
