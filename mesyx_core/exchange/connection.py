@@ -65,8 +65,6 @@ class Connection:
         self.store = hub.store
         self.session = session
         self.since = monotonic()
-        self.sent = 0
-        self.received = 0
         self._hub = hub
         self._stream = stream
         self._pace = pace
@@ -162,7 +160,6 @@ class Connection:
         while True:
             data = await self._stream.receive(READ)
             self._heard = self._monotonic()
-            self.received += len(data)
             for frame in self.session.receive(data):
                 await self._handle(frame)
             self._wake()
@@ -216,7 +213,6 @@ class Connection:
         data = self.session.take()
         if data:
             await self._stream.send(data)
-            self.sent += len(data)
         return bool(data) or turn is not None or bool(self._serve)
 
     async def _fetch_blobs(self) -> None:

@@ -75,6 +75,8 @@ class Fetch:
             self.wake()
             return
         pieces = self._pieces.get(frame.blob)
+        if pieces is None and isinstance(frame, Absent):  # the second word of a peer that dropped it under us
+            return
         if pieces is None:
             raise Violation("a piece of a blob that was not asked for")
         try:
@@ -110,9 +112,10 @@ class Fetch:
         self._pieces[blob] = sender
         partial = await self._journal.partial(blob, size)
         asked = partial.offset
+        ahead = 1  # until the peer has shown that it holds the blob
         try:
             while partial.offset < size:
-                while asked < size and asked < partial.offset + AHEAD * PIECE:
+                while asked < size and asked < partial.offset + ahead * PIECE:
                     self._session.send(Ask(blob, asked, min(PIECE, size - asked)))
                     asked += PIECE
                 self._send()
@@ -122,6 +125,7 @@ class Fetch:
                 if frame.offset != partial.offset or not frame.data:
                     raise Violation("a piece of a blob that does not follow the one before")
                 await partial.append(frame.data)
+                ahead = AHEAD
             await partial.finish()
         except RecordError:
             raise Violation("a blob that is not the one its hash names") from None

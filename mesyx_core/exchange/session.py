@@ -110,6 +110,9 @@ class Session:
         self.comparison: Comparison | None = None
         self.ended: End | None = None
         """The peer's last word."""
+        self.sent = 0
+        """Bytes taken."""
+        self.received = 0
         self._server = server
         self._nonce = nonce
         self._splitter = Splitter()
@@ -124,6 +127,7 @@ class Session:
 
     def receive(self, data: bytes) -> Iterator[Frame]:
         """The frames that these bytes complete and that are for the caller. Raises Violation."""
+        self.received += len(data)
         for frame in self._splitter.feed(data):
             if self.dialled and self.phase is Phase.MANIFESTS and isinstance(frame, _COMPARING):
                 self.phase = Phase.RUNNING
@@ -145,6 +149,7 @@ class Session:
         data = b"".join(self._out)
         self._out.clear()
         self._queued = 0
+        self.sent += len(data)
         return data
 
     # --- opening ------------------------------------------------------------------------------------------------------
