@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
 from mesyx_core.api import Refused
-from mesyx_core.record.ops import MAX_NAME, Dot
+from mesyx_core.record.ops import MAX_FLAG, MAX_NAME, Dot
 from mesyx_core.vault import labels
 from mesyx_core.vault.encoding import digest
 
@@ -47,7 +48,8 @@ def reference(mailbox: bytes) -> str:
 
 
 def of_message(mailbox: str, kind: str, conversation: str, own: bool) -> tuple[bytes, str]:
-    """(id, name it begins with) of the mailbox a message goes to first; an id by `reference` counts in a person's own only."""
+    """(id, name it begins with) of the mailbox a message goes to first. An id by `reference` counts in a person's own
+    messages only."""
     if mailbox.startswith(_ID):
         if own and len(mailbox) == 33:
             try:
@@ -78,3 +80,19 @@ def checked(name: str) -> str:
     if not all(parts) or len(parts) > _DEPTH or len(name.encode()) > MAX_NAME // 2:
         raise Refused("a mailbox name has an empty part, too many levels or too many characters")
     return name
+
+
+def is_flag(flag: str) -> bool:
+    """Whether IMAP could show it: printable ASCII without the characters that end an atom."""
+    return 0 < len(flag) <= MAX_FLAG and _FLAG.fullmatch(flag) is not None
+
+
+def flag(name: str) -> str:
+    """A flag as it is kept: system flags in their one spelling (RFC 9051, section 2.3.2). Raises Refused."""
+    if not is_flag(name):
+        raise Refused("a flag has characters that it cannot have")
+    return _SYSTEM.get(name.lower(), name)
+
+
+_FLAG: Final = re.compile(r"\\?[!#$&'+,\-./0-9:;<=>?@A-Z^_`a-z|~\[\]}]+")
+_SYSTEM: Final = {f"\\{name.lower()}": f"\\{name}" for name in ("Seen", "Answered", "Flagged", "Deleted", "Draft")}

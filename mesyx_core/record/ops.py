@@ -1,9 +1,8 @@
 """Ops: changes a person made to flags and mailboxes, as they are sealed (architecture.md, section 6).
 
-An op names entries and dots, never text. A dot (node, incarnation, seq, n) is the n-th op of the batch in that entry; n = 0 is
-what the entry of a message itself brought: its first mailbox and flags. Runs of consecutive entries are written as spans, so
-that an op on ten thousand messages stays a few hundred bytes.
-"""
+An op names entries and dots, never text. A dot (node, incarnation, seq, n) is the n-th op of the batch in that entry;
+n = 0 is what the entry of a message itself brought: its first mailbox and flags. Runs of consecutive entries are
+written as spans, so that an op on ten thousand messages stays a few hundred bytes."""
 
 from __future__ import annotations
 
@@ -63,7 +62,8 @@ class Off(NamedTuple):
 
 
 class FlagOp(NamedTuple):
-    """Put flags on entries and take flags off. With a mailbox, the flags hold in that mailbox alone (IMAP's \\Deleted)."""
+    """Put flags on entries and take flags off. With a mailbox, the flags hold in that mailbox alone (IMAP's
+    \\Deleted)."""
 
     entries: tuple[Span, ...]
     add: frozenset[str] = frozenset()
@@ -94,13 +94,15 @@ class NameOp(NamedTuple):
 
 
 class DropOp(NamedTuple):
-    """Delete a mailbox. What it held is taken out by FileOps beside this one; what the writer did not see keeps it in being."""
+    """Delete a mailbox. What it held is taken out by FileOps beside this one; what the writer did not see keeps it in
+    being."""
 
     mailbox: bytes
 
 
 class SubscribeOp(NamedTuple):
-    """Subscribe to a name, or no longer. `over` are the subscriptions seen; `own` counts the one that every store begins with."""
+    """Subscribe to a name, or no longer. `over` are the subscriptions seen; `own` counts the one that every store
+    begins with."""
 
     name: str
     on: bool
@@ -163,7 +165,7 @@ def _over(op: Op) -> Iterator[DotSpan]:
         yield from op.over
 
 
-# --- codec -------------------------------------------------------------------------------------------------------------
+# --- codec
 
 _CODES: Final[dict[type[Any], int]] = {FlagOp: 1, FileOp: 2, CreateOp: 3, NameOp: 4, DropOp: 5, SubscribeOp: 6}
 
@@ -339,6 +341,6 @@ def _name(value: Any) -> str:
 
 
 def _flag(value: Any) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_FLAG:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_FLAG or not all("!" <= c <= "~" for c in value):
         raise OpsError("not a flag")
     return value

@@ -1,0 +1,167 @@
+"""A store on a client: its index, the feed that fills it, and the views on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from mesyx_core.api import Message, View
+from mesyx_core.journal import Journal
+from mesyx_core.mailbox import directory, schema
+from mesyx_core.mailbox.feed import Feed, Progress
+from mesyx_core.mailbox.keeping import Keeper
+from mesyx_core.mailbox.ledger import Ledger
+from mesyx_core.mailbox.model import SEQ, SEQ_MASK
+from mesyx_core.mailbox.news import News
+from mesyx_core.mailbox.opening import Opener
+from mesyx_core.mailbox.reading import Reader
+from mesyx_core.mailbox.seeds import Seeds
+from mesyx_core.mailbox.shelf import Shelf
+from mesyx_core.mailbox.storage import open_database
+from mesyx_core.mailbox.view import AccountView
+from mesyx_core.record.ops import Dot
+from mesyx_core.vault import age
+from mesyx_core.vault.authority import Authority
+
+COMMON: Final = "index"
+
+
+class Writer(Protocol):
+    """How an account writes to the store's log. Returned dots (n = 0) name the entries, in order, once durable."""
+
+    async def ops(self, batches: Sequence[bytes]) -> list[Dot]:
+        """Seal batches of ops to the client recipients, in one transaction."""
+
+    async def message(self, message: Message) -> Dot:
+        """Seal a person's own message as any other: by keyset, a large body as a blob."""
+
+
+class Trace(NamedTuple):
+    """What became of an entry here."""
+
+    state: str
+    """"shown", "opened", "waits", "violation" or "unknown"."""
+    why: str = ""
+    mailboxes: tuple[str, ...] = ()
+
+
+class Account:
+    """Made by `open`; for the event loop that opened it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        store: bytes,
+        name: str,
+        journal: Journal,
+        authority: Callable[[], Authority],
+        identities: Sequence[age.Identity],
+        writer: Writer,
+        clock: Callable[[], float],
+        random: Callable[[int], bytes],
+    ) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.store = store
+        self.name = name
+        self.writer = writer
+        self.now = clock
+        self.changing = asyncio.Lock()
+        """One change at a time, so that each sees what the one before did."""
+        database = open_database(
+            folder / COMMON, authority().effective.clients, identities, random, schema.COMMON, schema.VERSION
+        )
+        try:
+            self.ledger = Ledger(database, clock)
+            self.seeds = Seeds(store, self.ledger, identities)
+            generation = self.ledger.generation(random)
+            self.shelf = Shelf(folder, generation, authority, identities, random)
+            self.ledger.miss({target for target in self.ledger.keysets if not self.shelf.there(target)})
+        except BaseException:
+            database.close()
+            raise
+        self.reader = Reader(journal, store, self.ledger, self.seeds)
+        self.news = News(self.ledger)
+        opener = Opener(self.ledger, self.seeds, authority)
+        self.feed = Feed(journal, store, self.ledger, opener, Keeper(self.ledger, self.shelf), self.news.publish)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        folder: Path,
+        store: bytes,
+        name: str,
+        journal: Journal,
+        authority: Callable[[], Authority],
+        identities: Sequence[age.Identity],
+        writer: Writer,
+        clock: Callable[[], float],
+        random: Callable[[int], bytes],
+    ) -> AsyncIterator[Account]:
+        """Open the index in `folder`, or make it. `clock` tells Unix seconds. Raises Locked when no identity opens it.
+
+        `run` must run for anything to appear, and must have ended before the block is left.
+        """
+        account = await asyncio.to_thread(
+            cls, folder, store, name, journal, authority, identities, writer, clock, random
+        )
+        try:
+            yield account
+        finally:
+            await asyncio.to_thread(account._close)
+
+    def _close(self) -> None:
+        self.shelf.close()
+        self.ledger.database.close()
+
+    async def run(self) -> None:
+        """Feed the index until cancelled."""
+        await self.feed.run()
+
+    def view(self) -> View:
+        """A view for one log-in."""
+        return AccountView(self)
+
+    def unlock(self, identities: Sequence[age.Identity]) -> None:
+        """Use these identities from now on, and open what waits for them."""
+        self.seeds.unlock(identities)
+        self.shelf.unlock(identities)
+        self.feed.retry("locked", "epoch")
+
+    def manifest_changed(self) -> None:
+        """Judge again what was passed over because its node was no member."""
+        self.feed.retry("member", "locked")
+
+    async def status(self) -> Progress:
+        """How far the store is opened."""
+        return await asyncio.to_thread(self.feed.progress)
+
+    async def trace(self, node: bytes, incarnation: bytes, seq: int) -> Trace:
+        """What became of an entry."""
+        return await asyncio.to_thread(self._trace, node, incarnation, seq)
+
+    def entry(self, node: bytes, incarnation: bytes, seq: int) -> int:
+        """An entry as the index numbers it; 0 for one of an unknown log."""
+        row = self.ledger.origins.get((node, incarnation))
+        return row << SEQ | seq if row else 0
+
+    def _trace(self, node: bytes, incarnation: bytes, seq: int) -> Trace:
+        entry = self.entry(node, incarnation, seq)
+        if not entry or entry & SEQ_MASK > self.ledger.cursors[entry >> SEQ]:
+            return Trace("unknown")
+        with self.ledger.database.read() as db:
+            row = db.execute("SELECT why FROM pending WHERE entry = ?", (entry,)).fetchone()
+            if row:
+                return Trace("waits", row[0])
+            row = db.execute("SELECT what FROM violation WHERE entry = ?", (entry,)).fetchone()
+            if row:
+                return Trace("violation", row[0])
+            rows = db.execute(
+                "SELECT p.mailbox FROM entry e JOIN place p ON p.shown = e.shown WHERE e.id = ?", (entry,)
+            ).fetchall()
+            shown = {row[0] for row in rows}
+            boxes = directory.boxes(self.ledger, db)
+        return Trace("shown" if shown else "opened", "", tuple(box.name for box in boxes if box.row in shown))

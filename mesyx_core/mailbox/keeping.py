@@ -1,0 +1,103 @@
+"""Keep what was opened.
+
+First what was in messages, in the keysets' files; then, in one transaction of the common file, where everything is and
+how far the logs are opened. Dying in between leaves rows that the next attempt finds and leaves as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mesyx_core.api import Changed, Locked
+from mesyx_core.mailbox import applying
+from mesyx_core.mailbox.contents import Inside
+from mesyx_core.mailbox.ledger import Change, Ledger
+from mesyx_core.mailbox.opening import Deed, Item, Later, Letter, NewEpoch, Nothing, Violation
+from mesyx_core.mailbox.shelf import Shelf
+from mesyx_core.record.ops import OpsError
+from mesyx_core.record.payloads import Target
+
+
+class Kept(NamedTuple):
+    """What one transaction did."""
+
+    modseq: int
+    changed: Sequence[Changed]
+    ready: Sequence[int]
+    """Entries that waited for something in it."""
+    opened: int
+    """Messages and ops in it."""
+
+
+class Keeper:
+    """The writing side of the index; for one thread at a time."""
+
+    def __init__(self, ledger: Ledger, shelf: Shelf) -> None:
+        self._ledger = ledger
+        self._shelf = shelf
+
+    def keep(self, items: Sequence[Item]) -> Kept:
+        """Keep these items, in order; all of them or, on an exception, none in the common file."""
+        locked = self._keep_insides([item for item in items if isinstance(item, Letter)])
+        with self._ledger.change() as change:
+            for item in items:
+                if isinstance(item, Letter) and item.target in locked:
+                    change.put_off(item.arrival.entry, "locked")
+                else:
+                    _record(change, item)
+            ready = change.retry_ready()
+        opened = sum(isinstance(item, Letter | Deed) for item in items)
+        return Kept(change.modseq, change.changed, ready, opened)
+
+    def _keep_insides(self, letters: list[Letter]) -> set[Target]:
+        by_target: dict[Target, list[Inside]] = {}
+        for letter in letters:
+            by_target.setdefault(letter.target, []).append(letter.inside)
+        locked: set[Target] = set()
+        for target, insides in by_target.items():
+            try:
+                with self._shelf.use(target) as contents:
+                    contents.add(insides)
+            except Locked:
+                locked.add(target)
+        return locked
+
+
+def _record(change: Change, item: Item) -> None:
+    if isinstance(item, Letter):
+        _letter(change, item)
+    elif isinstance(item, Deed):
+        _deed(change, item)
+    elif isinstance(item, NewEpoch):
+        change.learn(item.entry, item.number, item.epoch)
+    elif isinstance(item, Nothing):
+        change.passed(item.entry)
+    elif isinstance(item, Later):
+        change.put_off(item.entry, item.why)
+    elif isinstance(item, Violation):
+        change.violation(item.entry, item.what)
+    else:
+        change.put_off(item.entry, "blob")
+
+
+_REPEATED = "repeats a key of its epoch"
+
+
+def _letter(change: Change, letter: Letter) -> None:
+    entry = letter.arrival.entry
+    if not change.has(entry):
+        if not change.use(entry, letter.place):
+            change.violation(entry, _REPEATED)
+            return
+        change.arrive(letter.arrival._replace(keyset=change.keyset(letter.target)))
+    change.passed(entry)
+
+
+def _deed(change: Change, deed: Deed) -> None:
+    try:
+        applied = applying.apply(change, deed.entry, deed.data, deed.place)
+    except OpsError:
+        applied = "not in the form that ops have"
+    if applied:
+        change.violation(deed.entry, applied)

@@ -1,0 +1,230 @@
+"""Open entries in a worker thread: unseal, unpack, take mail apart. Reads the index, changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple, TypeAlias
+
+from mesyx_core import mime
+from mesyx_core.api import Message
+from mesyx_core.mailbox import names
+from mesyx_core.mailbox.contents import Inside, fold
+from mesyx_core.mailbox.ledger import Ledger
+from mesyx_core.mailbox.model import SEQ, Arrival, Why
+from mesyx_core.mailbox.seeds import SeedLocked, Seeds, SeedUnknown, SeedWrong
+from mesyx_core.record import content, payloads
+from mesyx_core.record.content import BlobRef, Content
+from mesyx_core.record.entry import Entry, Header, Kind, decode_header
+from mesyx_core.record.payloads import Target
+from mesyx_core.record.shape import RecordError
+from mesyx_core.vault import labels
+from mesyx_core.vault.authority import Authority
+from mesyx_core.vault.encoding import digest
+from mesyx_core.vault.seal import SealError
+
+_MESSAGES: Final = frozenset(("mail", "line", "event", "post"))
+_FROM_ACCEPT: Final = _MESSAGES | {"receipt", "intent", "recipients"}
+_FROM_CLIENT: Final = _MESSAGES | {"op", "snapshot", "request", "account"}
+_FLAGS: Final = 64
+"""Flags that one message may bring."""
+
+
+class Nothing(NamedTuple):
+    """Nothing in it for the index."""
+
+    entry: int
+
+
+class NewEpoch(NamedTuple):
+    entry: int
+    number: int
+    epoch: payloads.Epoch
+
+
+class Letter(NamedTuple):
+    """A message, ready to be kept."""
+
+    arrival: Arrival
+    """Its keyset row is not known yet: 0."""
+    target: Target
+    inside: Inside
+    place: tuple[int, int]
+    """Epoch and index, each of which counts once."""
+
+
+class Unread(NamedTuple):
+    """A message whose body lies in a blob, to be read before `read` makes a Letter of it."""
+
+    entry: int
+    target: Target
+    opened: Content
+    body: BlobRef
+    sealed_size: int
+    own: bool
+    place: tuple[int, int]
+
+
+class Deed(NamedTuple):
+    """A batch of ops."""
+
+    entry: int
+    data: bytes
+    place: tuple[int, int]
+
+
+class Later(NamedTuple):
+    entry: int
+    why: Why
+
+
+class Violation(NamedTuple):
+    """Something that its writer may not do, or that is not what it claims to be."""
+
+    entry: int
+    what: str
+
+
+Item: TypeAlias = Nothing | NewEpoch | Letter | Unread | Deed | Later | Violation
+
+
+class Opener:
+    """Opens entries of one store."""
+
+    def __init__(self, ledger: Ledger, seeds: Seeds, authority: Callable[[], Authority]) -> None:
+        self._ledger = ledger
+        self._seeds = seeds
+        self._authority = authority
+
+    def open(self, origin: int, entries: Iterable[tuple[int, Entry]]) -> list[Item]:
+        """What is in entries of one origin, in order; one that cannot be opened never stops the others."""
+        roles = _Roles(self._authority(), *self._ledger.nodes[origin])
+        return [self._open(origin, seq, entry, roles) for seq, entry in entries]
+
+    def _open(self, origin: int, seq: int, entry: Entry, roles: _Roles) -> Item:
+        at = origin << SEQ | seq
+        try:
+            header = decode_header(entry.header)
+            if header.kind not in (Kind.EPOCH, Kind.SEALED):
+                return Nothing(at)
+            if entry.payload is None:
+                return Later(at, "body")
+            if header.kind == Kind.EPOCH:
+                epoch = payloads.decode_epoch(entry.payload)
+                self._seeds.learn(origin, header.epoch, epoch)
+                return NewEpoch(at, header.epoch, epoch)
+            allowed = roles.at(seq)
+            if not allowed:
+                return Later(at, "member")
+            return self._sealed(origin, seq, header, entry.payload, allowed)
+        except SeedUnknown:
+            return Later(at, "epoch")
+        except SeedLocked as locked:
+            # What is sealed to another node, or to a gateway's recipient of the day, is no business of this one.
+            return Nothing(at) if locked.target.kind in ("node", "day") else Later(at, "locked")
+        except SeedWrong:
+            return Violation(at, "the seed is not the one committed to")
+        except SealError:
+            return Violation(at, "not sealed as it should be")
+        except RecordError:
+            return Violation(at, "not in the form it should have")
+
+    def _sealed(self, origin: int, seq: int, header: Header, payload: bytes, roles: frozenset[str]) -> Item:
+        at = origin << SEQ | seq
+        target, data = self._seeds.open(origin, seq, header, payload)
+        opened = content.unpack(data)
+        place = (header.epoch, header.index)
+        own = "client" in roles
+        if not (own and opened.kind in _FROM_CLIENT) and not ("accept" in roles and opened.kind in _FROM_ACCEPT):
+            return Violation(at, f"a {opened.kind} from a node that may not write one")
+        if opened.kind == "op":
+            if not isinstance(opened.value, bytes):
+                return Violation(at, "not in the form it should have")
+            return Deed(at, opened.value, place)
+        if opened.message is None:
+            return Nothing(at)  # receipts, requests and the like are not shown
+        if isinstance(opened.body, BlobRef):
+            sizes = dict(header.blobs)
+            if opened.body.hash not in sizes:
+                return Violation(at, "its body is in a blob that it does not name")
+            return Unread(at, target, opened, opened.body, sizes[opened.body.hash], own, place)
+        return self._letter(at, target, opened.message, opened.body, own, place)
+
+    def read(self, unread: Unread, body: bytes) -> Letter:
+        """The message, once its body was read from its blob."""
+        assert unread.opened.message is not None
+        return self._letter(unread.entry, unread.target, unread.opened.message, body, unread.own, unread.place)
+
+    def _letter(
+        self, entry: int, target: Target, message: Message, body: bytes, own: bool, place: tuple[int, int]
+    ) -> Letter:
+        summary = mime.summary(body)
+        email = names.email(*self._ledger.ref(entry))
+        mailbox, name = names.of_message(message.mailbox, message.kind, message.conversation, own)
+        link, always = _link(message, body, summary.message_id)
+        arrival = Arrival(
+            entry=entry,
+            keyset=0,
+            time=content.milliseconds(message.time),
+            link=link,
+            always=always,
+            mailbox=mailbox,
+            mailbox_name=name,
+            flags=_flags(message.flags),
+            email=email,
+            thread=_thread(summary, email),
+        )
+        inside = Inside(
+            entry=entry,
+            size=len(body),
+            sent=summary.date.toordinal() if summary.date else None,
+            envelope=mime.pack_envelope(summary.envelope),
+            structure=mime.pack_part(summary.part),
+            head=fold(mime.header_text(body, summary.part)),
+            body=fold("\n".join(mime.body_texts(body, summary.part))),
+        )
+        return Letter(arrival, target, inside, place)
+
+
+class _Roles:
+    """What a node's log may hold, up to the place where a manifest cut it off and beyond."""
+
+    def __init__(self, authority: Authority, node: bytes, incarnation: bytes) -> None:
+        member = authority.member(node)
+        self._now = member.roles if member else frozenset[str]()
+        self._before = self._now
+        self._cut = 0
+        for cut in authority.effective.cuts:
+            if (cut.node, cut.incarnation) == (node, incarnation):
+                self._cut = cut.seq
+                past = (manifest.member(node) for manifest in authority.manifests.values())
+                self._before = frozenset(role for member in past if member for role in member.roles)
+
+    def at(self, seq: int) -> frozenset[str]:
+        return self._before if seq <= self._cut else self._now
+
+
+def _link(message: Message, body: bytes, message_id: str) -> tuple[bytes | None, bool]:
+    """What entries of the same message have in common, and whether that is enough at any distance in time."""
+    if message.kind == "mail":
+        if not message_id:
+            return None, False
+        trace = message.envelope.get("trace", 0)
+        below = hashlib.sha256(memoryview(body)[trace if type(trace) is int and 0 < trace <= len(body) else 0 :])
+        return hashlib.sha256(b"mail\x00" + message_id.encode("utf-8", "replace") + below.digest()).digest()[:16], False
+    if not message.network_id:
+        return None, False
+    same = json.dumps([message.kind, message.network, message.conversation, message.network_id])
+    return hashlib.sha256(same.encode()).digest()[:16], True
+
+
+def _thread(summary: mime.Summary, email: bytes) -> bytes:
+    """The message that a conversation began with names it, here and on every node."""
+    first = summary.references[0] if summary.references else summary.message_id
+    return digest(labels.THREAD, first.encode("utf-8", "replace") if first else email)[:16]
+
+
+def _flags(flags: frozenset[str]) -> frozenset[str]:
+    """A message's first flags: of what IMAP could show, the first few."""
+    return frozenset(sorted(filter(names.is_flag, flags))[:_FLAGS])

@@ -1,0 +1,123 @@
+"""The keysets' files: opened when wanted, at most 64 at a time, each under a key sealed to its keyset."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from mesyx_core.api import Locked
+from mesyx_core.mailbox import schema
+from mesyx_core.mailbox.contents import Contents
+from mesyx_core.mailbox.storage import Database, open_database
+from mesyx_core.record.payloads import Target
+from mesyx_core.vault import age
+from mesyx_core.vault.authority import Authority
+
+OPEN: Final = 64
+
+
+class _Slot:
+    def __init__(self, contents: Contents) -> None:
+        self.contents = contents
+        self.users = 0
+
+
+class Shelf:
+    """For use from any thread."""
+
+    def __init__(
+        self,
+        folder: Path,
+        generation: bytes,
+        authority: Callable[[], Authority],
+        identities: Sequence[age.Identity],
+        random: Callable[[int], bytes],
+    ) -> None:
+        self._folder = folder
+        self._generation = generation
+        self._authority = authority
+        self._identities = tuple(identities)
+        self._random = random
+        self._lock = threading.RLock()
+        self._open: OrderedDict[Target, _Slot] = OrderedDict()
+        self._locked: set[Target] = set()
+
+    def unlock(self, identities: Sequence[age.Identity]) -> None:
+        """Use these identities from now on."""
+        with self._lock:
+            self._identities = tuple(identities)
+            self._locked.clear()
+
+    @contextlib.contextmanager
+    def use(self, target: Target) -> Iterator[Contents]:
+        """The file of a target, for as long as the block runs. Raises Locked."""
+        with self._lock:
+            slot = self._open.get(target) or self._take(target)
+            self._open.move_to_end(target)
+            slot.users += 1
+        try:
+            yield slot.contents
+        finally:
+            with self._lock:
+                slot.users -= 1
+
+    def there(self, target: Target) -> bool:
+        """Whether the target has a file that belongs to this index."""
+        path = self._path(target)
+        return path.with_suffix(".db").exists() and path.with_suffix(".key").exists()
+
+    def _take(self, target: Target) -> _Slot:
+        if target in self._locked:
+            raise Locked("the key of these messages is not open here", "mesyx store unlock")
+        self._make_room()
+        path = self._path(target)
+        try:
+            database = self._database(path, target)
+        except Locked:
+            self._locked.add(target)
+            raise
+        slot = self._open[target] = _Slot(Contents(database))
+        return slot
+
+    def _database(self, path: Path, target: Target) -> Database:
+        recipients = self._recipients(target)
+        for _ in range(2):
+            database = open_database(path, recipients, self._identities, self._random, schema.KEYSET, schema.VERSION)
+            with database.write() as db:
+                db.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('generation', ?)", (self._generation,))
+                found = db.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()[0]
+            if found == self._generation:
+                break
+            # Left over from an index whose common file is gone: its numbers mean nothing here.
+            database.close()
+            path.with_suffix(".key").unlink()
+        return database
+
+    def _make_room(self) -> None:
+        for target in [target for target, slot in self._open.items() if not slot.users]:
+            if len(self._open) < OPEN:
+                break
+            self._open.pop(target).contents.database.close()
+
+    def _recipients(self, target: Target) -> tuple[str, ...]:
+        manifests = [self._authority().effective, *self._authority().manifests.values()]
+        if target.kind == "keyset":
+            for manifest in manifests:
+                for keyset in manifest.keysets:
+                    if keyset.id == target.id:
+                        return keyset.recipients
+            raise Locked("no manifest here names the keyset of these messages")
+        return manifests[0].clients
+
+    def _path(self, target: Target) -> Path:
+        return self._folder / (f"{target.kind}-{target.id.hex()[:32]}" if target.id else target.kind)
+
+    def close(self) -> None:
+        """Close all files; none may be in use."""
+        with self._lock:
+            while self._open:
+                self._open.popitem()[1].contents.database.close()

@@ -1,0 +1,187 @@
+"""SQLCipher files: a random raw key, sealed beside the file; WAL; nothing of what is in them ever outside of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import sqlcipher3.dbapi2 as sqlcipher
+
+from mesyx_core.api import Locked
+from mesyx_core.vault import age
+
+_PRAGMAS: Final = (
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA cache_size = -8000",
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA busy_timeout = 60000",
+)
+_READERS: Final = 4
+
+
+class Cursor(Protocol):
+    """The part of a DB-API cursor in use."""
+
+    @property
+    def lastrowid(self) -> int: ...
+
+    def fetchall(self) -> list[Any]: ...
+
+    def fetchone(self) -> Any: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Connection(Protocol):
+    """The part of a DB-API connection in use; transactions are begun and ended by hand."""
+
+    def execute(self, sql: str, parameters: Sequence[object] = ...) -> Cursor: ...
+
+    def executemany(self, sql: str, parameters: Any) -> Cursor: ...
+
+    def close(self) -> None: ...
+
+
+class Database:
+    """One open file: a connection that writes, under a lock, and up to four that read. For use from any thread."""
+
+    def __init__(self, path: Path, key: bytes) -> None:
+        self._path = path
+        self._key = key
+        self._writing = threading.Lock()
+        self._places = threading.BoundedSemaphore(_READERS)
+        self._idle: list[Connection] = []
+        self._writer = self._connect()
+
+    def _connect(self) -> Connection:
+        made: Connection = sqlcipher.connect(
+            str(self._path), isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        made.execute(f"PRAGMA key = \"x'{self._key.hex()}'\"")
+        for pragma in _PRAGMAS:
+            made.execute(pragma)
+        return made
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction: committed and durable on a clean exit, otherwise nothing of it is kept."""
+        with self._writing:
+            db = self._writer
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlcipher.Error):
+                    db.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One state of the file, whatever is written meanwhile."""
+        with self._places:
+            try:
+                db = self._idle.pop()
+            except IndexError:
+                db = self._connect()
+            try:
+                db.execute("BEGIN")
+                try:
+                    yield db
+                finally:
+                    db.execute("COMMIT")
+            finally:
+                self._idle.append(db)
+
+    def close(self) -> None:
+        """Close every connection; none may be in use."""
+        with self._writing:
+            while self._idle:
+                self._idle.pop().close()
+            self._writer.close()
+
+
+def open_database(
+    path: Path,
+    recipients: Sequence[str],
+    identities: Sequence[age.Identity],
+    random: Callable[[int], bytes],
+    schema: Sequence[str],
+    version: int,
+) -> Database:
+    """Open PATH.db with the key in PATH.key, or make both.
+
+    A file that cannot be read with its key, or is of another version, is replaced by an empty one: all of it can be had
+    from the log again. Raises Locked when no identity opens the key.
+    """
+    file, sealed = path.with_suffix(".db"), path.with_suffix(".key")
+    key = _unseal(sealed, identities) if sealed.exists() else None
+    if key is not None and file.exists():
+        database = _existing(file, key, version)
+        if database is not None:
+            return database
+    destroy(path)
+    key = random(32)
+    _write_durably(sealed, age.encrypt(key, recipients))
+    database = Database(file, key)
+    with database.write() as db:
+        for statement in schema:
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {version}")
+    _sync_folder(path.parent)
+    return database
+
+
+def destroy(path: Path) -> None:
+    """Remove a file and its key; the key first, without which the rest is noise."""
+    for suffix in (".key", ".db-wal", ".db-shm", ".db"):
+        path.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def _existing(file: Path, key: bytes, version: int) -> Database | None:
+    try:
+        database = Database(file, key)
+    except sqlcipher.DatabaseError:
+        return None
+    try:
+        with database.read() as db:
+            if db.execute("PRAGMA user_version").fetchone()[0] == version:
+                return database
+    except sqlcipher.DatabaseError:
+        pass
+    database.close()
+    return None
+
+
+def _unseal(sealed: Path, identities: Sequence[age.Identity]) -> bytes | None:
+    try:
+        key = age.decrypt(sealed.read_bytes(), identities)
+    except age.NoMatch:
+        raise Locked("the index is sealed to a key that is not open here", "mesyx store unlock") from None
+    except age.AgeError:
+        return None  # torn or foreign: the index is made anew
+    return key if len(key) == 32 else None
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    new = path.with_suffix(".new")
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
