@@ -31,6 +31,10 @@ class Locked(Temporary):
     """The private key that this needs is not open on this node; `mesyx store unlock` opens it."""
 
 
+class Busy(Temporary):
+    """Another process holds what this needs, such as the node's state, or the running node does not answer."""
+
+
 class LoginFailed(Permanent):
     """Wrong name or app password. Deliberately says no more."""
 
