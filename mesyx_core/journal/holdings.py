@@ -15,14 +15,15 @@ from mesyx_core.record.entry import Origin
 def load(connection: Connection, blobs: Blobs) -> tuple[Stores, int]:
     """The stores held, and the number that the next log gets. Raises Unreadable."""
     try:
-        stores, highest = _stores(connection)
+        stores, next_log = read(connection)
         _sweep(connection, blobs)
     except SQLAlchemyError as error:
         raise unreadable(error) from None
-    return stores, highest + 1
+    return stores, next_log
 
 
-def _stores(connection: Connection) -> tuple[Stores, int]:
+def read(connection: Connection) -> tuple[Stores, int]:
+    """As the database has them."""
     stores = Stores()
     ids: dict[int, bytes] = {}
     for number, id, name in connection.execute(select(STORE).order_by(STORE.c.number)):
@@ -35,7 +36,7 @@ def _stores(connection: Connection) -> tuple[Stores, int]:
         log = LogState(number, seq, chain, bool(ended), proved, closed, weight)
         stores.put_log(Origin(ids[store], node, incarnation), log)
         highest = max(highest, number)
-    return stores, highest
+    return stores, highest + 1
 
 
 def _sweep(connection: Connection, blobs: Blobs) -> None:

@@ -45,6 +45,10 @@ class Stores:
     def __iter__(self) -> Iterator[tuple[bytes, StoreState]]:
         return iter(list(self._stores.items()))
 
+    def replace(self, stores: Stores) -> None:
+        """Hold what another object holds: what was read anew."""
+        self._stores = stores._stores
+
     def get(self, store: bytes) -> StoreState | None:
         return self._stores.get(store)
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 import anyio
 from sqlalchemy.exc import SQLAlchemyError
 
+from mesyx_core.journal import holdings
 from mesyx_core.journal.blobs import Blobs
 from mesyx_core.journal.database import Database, Statements, failed, surely_undone
 from mesyx_core.journal.errors import CommitFailed, CommitUnknown
@@ -64,6 +65,8 @@ class Writer:
         self._connection = database.writer()
         self._sql = Sql(Statements(database.dialect))
         self._unmerged = 0
+        self._stale = False
+        """After a commit of unknown outcome: what is in memory may not be what is in the database."""
         self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -116,6 +119,8 @@ class Writer:
 
     def _commit(self, group: list[Job[Any]]) -> None:
         """One transaction for the group. If it fails, each call gets one of its own, so that none fails for another."""
+        if self._stale and not self._refresh(group):
+            return
         transaction = Transaction(self._stores, self._next_log)
         working = [job for job in group if self._work(job, transaction)]
         changes: Changes = ()
@@ -171,6 +176,7 @@ class Writer:
             self._roll_back()
             if undone:
                 raise failed(error) from None
+            self._stale = True
             for blob in transaction.blobs:
                 blob.committed()  # perhaps; the next start sweeps it if not
             raise CommitUnknown("the disk failed while committing", "see the disk's health") from None
@@ -178,8 +184,23 @@ class Writer:
         self._unmerged += transaction.size
         transaction.settle()
 
+    def _refresh(self, group: list[Job[Any]]) -> bool:
+        """Read again how far the logs are. If even that fails, the group does."""
+        try:
+            stores, self._next_log = holdings.read(self._connection)
+        except SQLAlchemyError as error:
+            self._roll_back()
+            for job in group:
+                job.error = failed(error)
+            self._answer(group, ())
+            return False
+        self._stores.replace(stores)
+        self._stale = False
+        return True
+
     def _roll_back(self) -> None:
         """Back to a connection without a transaction, by a new one if need be."""
+        self._unmerged = WAL_BYTES  # a full disk may take more once the write-ahead log can begin anew
         try:
             self._connection.exec_driver_sql("ROLLBACK")
         except SQLAlchemyError:

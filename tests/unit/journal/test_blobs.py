@@ -1,0 +1,84 @@
+"""Blob files and what a crash may leave of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from mesyx_core.journal import Draft, Journal
+from mesyx_core.vault.nodekey import NodeKey
+
+pytestmark = pytest.mark.anyio
+STORE = b"s" * 32
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def commit_blob(journal: Journal, data: bytes) -> bytes:
+    await journal.add_store(STORE, "alice")
+    log = await journal.begin_log(STORE, NodeKey(b"a" * 32), b"m" * 32, os.urandom(16), lambda: 0)
+    blob = journal.new_blob()
+    await blob.write(data)
+    await blob.finish()
+    await journal.commit([(log, Draft(3, 1, 0, b"s" * 32, b"x", (blob,)))])
+    return blob.hash
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "blobs").iterdir()} - {"partial"}
+
+
+async def test_a_pending_blob_has_no_name(tmp_path: Path) -> None:
+    async with Journal.open(tmp_path) as journal:
+        blob = journal.new_blob()
+        await blob.write(b"x" * 1000)
+        assert names(tmp_path) == set()
+        blob.close()
+
+
+async def test_without_nameless_files_a_blob_has_a_passing_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "O_TMPFILE")
+    async with Journal.open(tmp_path) as journal:
+        hash = await commit_blob(journal, b"data")
+        assert names(tmp_path) == {hash.hex()}
+        left = journal.new_blob()
+        await left.write(b"x")
+        assert len(names(tmp_path)) == 2
+        left.close()
+        assert names(tmp_path) == {hash.hex()}
+        assert await journal.read_blob(hash, 0, 10) == b"data"
+
+
+async def test_a_start_sweeps_what_no_entry_refers_to(tmp_path: Path) -> None:
+    async with Journal.open(tmp_path) as journal:
+        hash = await commit_blob(journal, b"data")
+    for name in (".new-0123", "f" * 64, f"partial/{'e' * 64}"):
+        (tmp_path / "blobs" / name).write_bytes(b"left")
+    (tmp_path / "blobs" / "README").write_bytes(b"not ours")
+    async with Journal.open(tmp_path) as journal:
+        assert names(tmp_path) == {hash.hex(), "README"}
+        assert list((tmp_path / "blobs" / "partial").iterdir()) == []
+        assert await journal.read_blob(hash, 0, 10) == b"data"
+
+
+async def test_a_blob_that_is_gone_is_asked_for_again(tmp_path: Path) -> None:
+    async with Journal.open(tmp_path) as journal:
+        hash = await commit_blob(journal, b"data")
+    (tmp_path / "blobs" / hash.hex()).unlink()
+    async with Journal.open(tmp_path) as journal:
+        assert await journal.lacking(STORE) == [(hash, 4)]
+        part = await journal.partial(hash, 4)
+        await part.append(b"data")
+        part.close()
+        (tmp_path / "blobs" / "partial" / hash.hex()).rename(tmp_path / "blobs" / hash.hex())
+    async with Journal.open(tmp_path) as journal:
+        assert await journal.lacking(STORE) == []
+        assert hashlib.sha256(await journal.read_blob(hash, 0, 10)).digest() == hash
