@@ -30,14 +30,15 @@ class State(Protocol):
 
 
 class Delivery(Protocol):
-    """A transaction. Left without commit, nothing was kept. Up to 16 KiB of body stay in memory; above, it streams sealed to disk."""
+    """A transaction. Left without commit, nothing was kept. Up to 16 KiB of body stay in memory; above, it streams
+    sealed to disk."""
 
     async def recipient(self, address: str) -> Verdict:
         """Whether this address is served here. A reject says why, and the address is not part of the delivery."""
 
     async def trace(self, header: bytes) -> None:
-        """Our own trace headers (RFC 5321, section 4.4), whole lines, once and before the first write. They are not part of what
-        makes two messages the same."""
+        """Our own trace headers (RFC 5321, section 4.4), whole lines, once and before the first write. They are not
+        part of what makes two messages the same."""
 
     async def write(self, chunk: bytes) -> None:
         """The next bytes of the body. Raises Temporary when the disk or a limit does not allow them."""
@@ -107,14 +108,15 @@ class Context(Protocol):
         """Open a stream to host:port, by way of the named dialer if any. Raises Temporary."""
 
     async def serve(self, address: str, on: Callable[[ByteStream, Peer], Awaitable[None]]) -> Listener:
-        """Accept on host:port (or a socket passed in by activation) until the instance closes; one task a connection, each stream
-        closed when `on` returns. The node limits connections in all and per peer. Raises Misconfigured when the port is in use."""
+        """Accept on host:port (or a socket passed in by activation) until the instance closes; one task a connection,
+        each stream closed when `on` returns. The node limits connections in all and per peer. Raises Misconfigured
+        when the port is in use."""
 
     async def listen(
         self, address: str, protocol: Callable[[Peer], object], *, tls: ssl.SSLContext | None = None
     ) -> Listener:
-        """As `serve`, for engines on an asyncio.Protocol (`protocol(peer)` returns one); the same limits. With `tls`, TLS is
-        spoken from the first byte, and the protocol hears of a connection once the handshake is done."""
+        """As `serve`, for engines on an asyncio.Protocol (`protocol(peer)` returns one); the same limits. With `tls`,
+        TLS is spoken from the first byte, and the protocol hears of a connection once the handshake is done."""
 
     def tls(self, settings: object) -> Tls:
         """TLS of a listener from its config's `tls` table; makes and keeps a self-signed pair where none is given."""
@@ -129,8 +131,9 @@ class Context(Protocol):
         """An event to attached clients: sealed, never logged, may be lost."""
 
     async def login(self, name: str, proof: Callable[[bytes], bool]) -> View:
-        """The view of store `name`. `proof` is tried on the verifier of each of its app passwords (see `mesyx_core.wire.sasl`).
-        Raises LoginFailed, or Locked when the store is closed on this node. Slow on purpose after failures."""
+        """The view of store `name`. `proof` is tried on the verifier of each of its app passwords (see
+        `mesyx_core.wire.sasl`). Raises LoginFailed, or Locked when the store is closed on this node. Slow on
+        purpose after failures."""
 
     def salt(self, name: str) -> bytes:
         """The store's SCRAM and PBKDF2 salt; a stable false one for unknown names."""

@@ -17,7 +17,8 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """One thing a plugin can be. `use` in the config names it: the entry point, or ENTRYPOINT.NAME when it has several."""
+    """One thing a plugin can be. `use` in the config names it: the entry point, or ENTRYPOINT.NAME when it has
+    several."""
 
     name: str
     config: type[BaseModel]

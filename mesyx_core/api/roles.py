@@ -1,4 +1,4 @@
-"""What an opened provider can be. Roles are one to three methods; optional abilities are small Protocols of their own."""
+"""What an opened provider can be: roles of one to three methods; optional abilities are Protocols of their own."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Egress(Protocol):
 
 
 class Physics(NamedTuple):
-    """What a transport is like, so that the exchange can choose: typical latency in seconds, cost, whether it hides who talks to whom."""
+    """What a transport is like, so that the exchange can choose: typical latency in seconds, cost, whether it hides
+    who talks to whom."""
 
     latency: float = 0.1
     cost: Literal["free", "metered"] = "free"

@@ -24,7 +24,7 @@ INTERRUPTED: Final = 130
 
 def code(error: Exception) -> int:
     """The exit code for one of our own errors."""
-    from mesyx_core.api.errors import Locked, Misconfigured, Temporary
+    from mesyx_core.api.errors import Busy, Locked, Misconfigured, Temporary
 
-    by_type = ((Misconfigured, CONFIG), (Locked, UNAVAILABLE), (Temporary, TEMPORARY))
+    by_type = ((Misconfigured, CONFIG), (Locked, UNAVAILABLE), (Busy, UNAVAILABLE), (Temporary, TEMPORARY))
     return next((exit_code for kind, exit_code in by_type if isinstance(error, kind)), FAILED)

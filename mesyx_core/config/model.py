@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -171,6 +172,10 @@ def _sections(tables: Any, kind: SectionKind, file: Path, problems: list[Problem
     for name, table in tables.items():
         if not isinstance(table, dict):
             problems.append(Problem(file, f"[{kind}] {name}", "has no instance", f"put it under [{kind}.NAME]"))
+            continue
+        if not re.match(NAME, name):
+            remedy = "use letters, digits, `_`, `.` and `-`, at most 63"
+            problems.append(Problem(file, f"[{kind}.{name!r}]", "is no name for an instance", remedy))
             continue
         use = table.get("use", name)
         if not isinstance(use, str) or not use:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mesyx_core.api import Locked, LoginFailed, Misconfigured, Permanent, Refused, Temporary
+from mesyx_core.api import Busy, Locked, LoginFailed, Misconfigured, Permanent, Refused, Temporary
 from mesyx_core.cli import exits
 from mesyx_core.cli.app import run
 from mesyx_core.cli.command import Settings
@@ -21,6 +21,7 @@ from mesyx_core.cli.failure import report
         (LoginFailed("no"), exits.FAILED),
         (Misconfigured("port 25 is in use", "choose another"), exits.CONFIG),
         (Locked("alice is locked", "mesyx store unlock alice"), exits.UNAVAILABLE),
+        (Busy("another process holds the state", "stop it"), exits.UNAVAILABLE),
         (Temporary("mx1 does not answer", "try again"), exits.TEMPORARY),
     ],
 )

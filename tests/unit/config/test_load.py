@@ -55,6 +55,7 @@ def test_an_instance_uses_its_name_unless_told_otherwise() -> None:
         (NODE + "[acess.imap]", "mesyx.toml: [acess]: unknown table; did you mean [access]?"),
         (NODE + "[ingress]\nmx = 1", "mesyx.toml: [ingress] mx: has no instance; put it under [ingress.NAME]"),
         (NODE + "[ingress.mx]\nuse = 3", '[ingress.mx] use: must be a string; write the plugin\'s name, like use = "smtp"'),
+        (NODE + '[ingress."a b"]', "[ingress.'a b']: is no name for an instance; use letters"),
         (NODE + "[ingress.mx]", '[ingress.mx] listen: is missing; add listen = "0.0.0.0:25"'),
         (NODE + '[ingress.mx]\nlisten = "x"\nlistne = "x"', "[ingress.mx] listne: unknown key; did you mean listen?"),
         (NODE + '[ingress.mx]\nlisten = "x"\ntls.mode = "on"', '[ingress.mx] tls.mode: is not one of the values it can have; write "off" or "starttls"'),

@@ -25,7 +25,7 @@ async def three(cluster: Any, as_member: Any) -> tuple[Any, Any, Any]:
 
 
 async def test_a_stranger_is_refused_and_told_no_more(cluster: Any, as_member: Any) -> None:
-    laptop, gateway = await cluster.two()
+    _laptop, gateway = await cluster.two()
     stranger = await cluster.node("stranger")
     await stranger.hold(cluster.owner.documents)
     wire = cluster.connect(stranger, gateway)
@@ -35,7 +35,7 @@ async def test_a_stranger_is_refused_and_told_no_more(cluster: Any, as_member: A
 
 
 async def test_an_unknown_store_is_refused_in_the_same_words(cluster: Any, as_member: Any) -> None:
-    laptop, gateway = await cluster.two()
+    _laptop, gateway = await cluster.two()
     stranger = await cluster.node("stranger")
     await stranger.hold(cluster.owner.documents)
     wires = [cluster.connect(stranger, gateway)]
@@ -55,7 +55,7 @@ async def test_another_node_at_the_address_is_noticed(cluster: Any) -> None:
 
 
 async def test_a_newer_manifest_is_taken_from_whoever_presents_it(cluster: Any, as_member: Any) -> None:
-    laptop, gateway, phone = await three(cluster, as_member)
+    _laptop, gateway, phone = await three(cluster, as_member)
     log = await phone.begin(cluster.store)
     cluster.connect(phone, gateway)
     await cluster.settled(phone, gateway)

@@ -38,7 +38,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def install(site: Path, name: str, code: str, dist: str = "") -> None:
-    dist = dist or f"mesyx-{name}"
+    dist = dist or f"trial-{name}"
     module = dist.replace("-", "_")
     (site / f"{module}.py").write_text(dedent(GOOD) + dedent(code))
     info = site / f"{module}-1.2.dist-info"
@@ -70,11 +70,11 @@ def test_nothing_is_imported_before_it_is_named(site: Path) -> None:
     )
     plugins = registry(site)
     assert [(p.name, p.dist, p.version, p.state) for p in plugins.list()] == [
-        ("one", "mesyx-one", "1.2", "installed"),
-        ("two", "mesyx-two", "1.2", "installed"),
+        ("one", "trial-one", "1.2", "installed"),
+        ("two", "trial-two", "1.2", "installed"),
     ]
     assert plugins.find("ingress", "two").name == "two"
-    assert "mesyx_one" not in sys.modules
+    assert "trial_one" not in sys.modules
     assert [p.state for p in plugins.list()] == ["installed", "loaded"]
 
 
@@ -157,7 +157,7 @@ def test_a_config_is_refused_for_plugins_that_are_missing_or_broken(site: Path) 
         registry(site).bind_all(parse(text, Path("mesyx.toml")))
     smtp, mx, more = str(refused.value).splitlines()
     assert smtp.startswith(
-        "mesyx.toml: [ingress.smtp] use: the plugin smtp (mesyx-smtp 1.2) does not work: cannot be imported"
+        "mesyx.toml: [ingress.smtp] use: the plugin smtp (trial-smtp 1.2) does not work: cannot be imported"
     )
     assert (
         mx
