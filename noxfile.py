@@ -18,7 +18,7 @@ nox.options.reuse_existing_virtualenvs = True
 ROOT = Path(__file__).parent
 DIST = ROOT / ".nox" / "dist"
 PLUGINS = sorted(p.parent.name.removeprefix("mesyx-") for p in (ROOT / "plugins").glob("mesyx-*/pyproject.toml"))
-CORE_TESTS = ["unit", "contract", "simulation"]
+CORE_TESTS = ["unit", "contract", "simulation", "fuzz"]
 ORACLES = ["pyrage>=1.4", "fast-mail-parser>=0.10"]
 SAFE = {"PYTHONSAFEPATH": "1"}
 _built: dict[Path, Path] = {}

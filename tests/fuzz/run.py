@@ -1,8 +1,11 @@
 """Feeds every parser inputs made from its seeds: none may raise, hang or grow.
 
-A target is a module `fuzz_<parser>.py`, here or in a plugin's tests/fuzz, with `target(data: bytes) -> None`, which handles
-the errors that the parser promises, and `SEEDS: list[bytes]`. Inputs follow from the seed number, so that a failure is
-repeated by `run.py --seed N --target NAME`; the input itself is kept in `.nox/fuzz`.
+    python tests/fuzz/run.py --inputs 100000 mime age
+
+A target is a module `fuzz_<parser>.py`, here or in a plugin's tests/fuzz, with `target(data: bytes) -> None`, which
+handles the errors that the parser promises, and `SEEDS: list[bytes]`; `TOKENS: list[bytes]`, if there, are the words of
+its language. Inputs follow from the seed number, so that a failure is repeated by `run.py --seed N NAME`; the input
+itself is kept in `.nox/fuzz`. The short form is test_fuzz.py beside this.
 """
 
 from __future__ import annotations
@@ -21,12 +24,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / ".nox" / "fuzz"
 LONGEST = 1 << 16
 SECONDS = 2
 GROWTH = 256 << 20
+PROGRESS = 10
 TOKENS = [
     b"\r\n",
     b"\r\n.\r\n",
@@ -52,17 +57,25 @@ def targets() -> dict[str, Path]:
     return {file.stem.removeprefix("fuzz_"): file for file in sorted(files)}
 
 
-def inputs(seeds: Sequence[bytes], draw: random.Random) -> Iterator[bytes]:
+class Target(NamedTuple):
+    """What a module gives."""
+
+    run: Callable[[bytes], None]
+    seeds: Sequence[bytes]
+    tokens: Sequence[bytes]
+
+
+def inputs(target: Target, draw: random.Random) -> Iterator[bytes]:
     """The seeds as they are, then for ever seeds with a few changes."""
-    yield from seeds
+    yield from target.seeds
     while True:
-        data = bytearray(draw.choice(seeds))
+        data = bytearray(draw.choice(target.seeds))
         for _ in range(draw.choice((1, 1, 2, 3, 8))):
-            change(data, seeds, draw)
+            change(data, target, draw)
         yield bytes(data[:LONGEST])
 
 
-def change(data: bytearray, seeds: Sequence[bytes], draw: random.Random) -> None:
+def change(data: bytearray, target: Target, draw: random.Random) -> None:
     """One change: a bit, a byte, a token, a cut, a repetition, a piece of another seed."""
     at, length = draw.randrange(len(data) + 1), min(draw.choice((1, 2, 4, 16, 256)), len(data))
     match draw.randrange(7):
@@ -71,7 +84,7 @@ def change(data: bytearray, seeds: Sequence[bytes], draw: random.Random) -> None
         case 1 if at < len(data):
             data[at] = draw.choice((0, 1, 0x7F, 0x80, 0xFF, draw.randrange(256)))
         case 2:
-            data[at:at] = draw.choice(TOKENS)
+            data[at:at] = draw.choice(target.tokens)
         case 3:
             del data[at : at + length]
         case 4:
@@ -79,7 +92,7 @@ def change(data: bytearray, seeds: Sequence[bytes], draw: random.Random) -> None
         case 5:
             del data[at:]
         case _:
-            other = draw.choice(seeds)
+            other = draw.choice(target.seeds)
             start = draw.randrange(len(other) + 1)
             data[at : at + length] = other[start : start + draw.choice((4, 64, 1024))]
 
@@ -89,32 +102,38 @@ def hang(number: int, frame: FrameType | None) -> None:
     raise Hang
 
 
-def load(file: Path) -> tuple[Callable[[bytes], None], list[bytes]]:
-    """A target's function and seeds."""
+def load(file: Path) -> Target:
+    """A target's function, seeds and tokens."""
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.target, list(module.SEEDS)
+    return Target(module.target, list(module.SEEDS) or [b""], [*TOKENS, *getattr(module, "TOKENS", ())])
 
 
 def fuzz(name: str, file: Path, count: int, seed: int) -> str | None:
     """Run one target; what is wrong with it, or None."""
-    target, seeds = load(file)
+    target = load(file)
     draw = random.Random(f"{name} {seed}")  # not a secret
     signal.signal(signal.SIGALRM, hang)
     began, slowest, before = time.monotonic(), 0.0, peak()
-    for number, data in zip(range(count), inputs(seeds or [b""], draw), strict=False):
+    said = began
+    for number, data in zip(range(count), inputs(target, draw), strict=False):
         start = time.perf_counter()
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
         try:
-            target(data)
+            target.run(data)
         except BaseException as error:  # whatever it is, it is the finding
             return f"{name}: input {number}: {kept(name, data)}: {explain(error)}"
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         slowest = max(slowest, time.perf_counter() - start)
+        if time.monotonic() - said > PROGRESS:
+            said = time.monotonic()
+            print(f"{name}: {number + 1} of {count}, slowest {slowest * 1000:.1f} ms", file=sys.stderr, flush=True)
+        if number % 1000 == 0 and peak() - before > GROWTH:
+            break
     if (grown := peak() - before) > GROWTH:
         return f"{name}: grew by {grown >> 20} MiB"
     taken = time.monotonic() - began
@@ -150,9 +169,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--target", action="append", choices=sorted(targets()))
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"any of {', '.join(targets())}; all of them")
     given = parser.parse_args()
-    chosen = {name: file for name, file in targets().items() if not given.target or name in given.target}
+    if unknown := set(given.targets) - set(targets()):
+        parser.error(f"no such target: {', '.join(sorted(unknown))}")
+    chosen = {name: file for name, file in targets().items() if not given.targets or name in given.targets}
     with ProcessPoolExecutor(max_workers=min(os.cpu_count() or 1, 2), max_tasks_per_child=1) as pool:
         runs = [pool.submit(fuzz, name, file, given.inputs, given.seed) for name, file in chosen.items()]
         failures = [failure for run in runs if (failure := run.result())]
