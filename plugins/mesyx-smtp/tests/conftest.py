@@ -77,14 +77,15 @@ class Wire:
             self.engine.recipient(self.verdicts.get(event.address, ACCEPT))
         elif isinstance(event, Content):
             self._content += event.data
-            if event.last and isinstance(self.receipt, Temporary):
+            if not event.last:
+                return
+            if isinstance(self.receipt, Temporary):
                 self.engine.fail(replies.failure(self.receipt))
-            elif event.last:
+            else:
                 assert transaction is not None
                 self.messages.append((transaction.sender, list(transaction.recipients), self._content))
                 self.engine.kept(self.receipt)
-            if event.last:
-                self._content = b""
+            self._content = b""
         elif isinstance(event, Aborted):
             self.aborted += 1
             self._content = b""

@@ -232,7 +232,7 @@ def test_a_peer_that_does_not_read_is_not_read_from_and_then_cut(on_loop: Callab
     async def scenario(house: Any) -> None:
         async with house.serve(timeouts={"command": 0.5, "data": 0.5}, errors=10_000_000) as port:
             client = await (await house.connect(port)).start()
-            client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+            client.reader._transport.pause_reading()
             with suppress(ConnectionError, TimeoutError):
                 async with asyncio.timeout(10):
                     while True:
@@ -303,6 +303,8 @@ def test_pipelined_messages_in_one_packet_all_arrive(on_loop: Callable[..., None
                 client.writer.write(b"x\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n")
                 assert (await client.says())[:3] == "250"
                 assert [(await client.says())[:3] for _ in range(3)] == ["250", "250", "354"]
+            client.writer.close()
+            await asyncio.sleep(0.05)
         assert len(house.node.kept) == 20
 
     on_loop(scenario)

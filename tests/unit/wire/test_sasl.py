@@ -1,7 +1,8 @@
 """SASL as in the RFCs' own examples, and nothing beyond them."""
 
 import contextlib
-from base64 import b64decode
+from base64 import b64decode, b64encode
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -65,10 +66,9 @@ def test_a_final_message_of_another_exchange_is_refused() -> None:
 
 
 def test_names_are_unescaped_and_asked_for_as_prepared() -> None:
-    asked = []
     scram = sasl.Scram(b"0" * 18)
-    scram.challenge(b"n,a=bob,n=a=2Cb=3Dc,r=x", lambda name: asked.append(name) or SALT)
-    assert asked == ["a,b=c"]
+    first = scram.challenge(b"n,a=bob,n=a=2Cb=3Dc,r=x", lambda name: name.encode())
+    assert b"s=" + b64encode(b"a,b=c") in first
     assert (scram.name, scram.authorize) == ("a,b=c", "bob")
 
 
@@ -81,12 +81,11 @@ def test_plain_is_checked_against_the_same_verifier() -> None:
 
 def test_plain_stretches_once_for_all_verifiers_of_one_salt(monkeypatch: pytest.MonkeyPatch) -> None:
     verifiers = [sasl.make_verifier(p, SALT).pack() for p in ("a", "b", "c")]
-    calls = []
-    real = sasl.make_verifier
-    monkeypatch.setattr(sasl, "make_verifier", lambda *a: calls.append(a) or real(*a))
+    stretched = Mock(wraps=sasl.make_verifier)
+    monkeypatch.setattr(sasl, "make_verifier", stretched)
     proof = sasl.plain_proof("c")
     assert [proof(v) for v in verifiers] == [False, False, True]
-    assert len(calls) == 1
+    assert stretched.call_count == 1
 
 
 def test_plain_messages() -> None:

@@ -197,11 +197,12 @@ class Engine:
         """Answer the last Content event: durable, or refused by filters."""
         assert self._state is _State.COMMIT
         self._finish()
-        if receipt.accepted:
+        reply = replies.receipt(receipt)
+        if reply.startswith(b"2"):
             self._errors = self._idle = 0
-            self._output += replies.receipt(receipt)
+            self._output += reply
         else:
-            self._error(replies.receipt(receipt))
+            self._error(reply)
 
     def fail(self, reply: bytes) -> None:
         """Answer a Recipient event, or refuse the message and swallow the rest of it. The peer is not blamed."""

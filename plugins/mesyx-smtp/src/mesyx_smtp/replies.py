@@ -57,7 +57,9 @@ _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3} ")
 
 def reply(code: int, status: str, text: str) -> bytes:
     """One line. A text that begins with a fitting enhanced status code keeps it; only printable ASCII stays."""
-    clean = "".join(c if " " <= c <= "~" else "?" for c in " ".join(text.split()))[:400]
+    clean = text[:400]
+    if not (clean.isascii() and clean.isprintable()):
+        clean = "".join(c if " " <= c <= "~" else "?" for c in " ".join(clean.split()))
     own = _ENHANCED.match(clean)
     if own and own[1] == str(code)[0]:
         return f"{code} {clean}\r\n".encode()

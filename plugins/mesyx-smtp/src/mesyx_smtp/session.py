@@ -38,6 +38,7 @@ class Session(asyncio.Protocol):
         self._closing = False
         self._lost = False
         self._tls = ""
+        self._literal = trace.literal(peer.host)
         self._heard = self._loop.time()
 
     # --- called by the loop -------------------------------------------------------------------------------------------
@@ -276,7 +277,7 @@ class Session(asyncio.Protocol):
         return trace.headers(
             sender=transaction.sender,
             hello=self.engine.hello,
-            peer=self.peer.host,
+            peer=self._literal,
             host=self._ingress.hostname,
             protocol=self._protocol,
             recipients=transaction.recipients,
