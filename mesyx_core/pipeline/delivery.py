@@ -1,0 +1,164 @@
+"""One message on its way in: a transaction that ends durable and sealed, or leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Protocol
+
+from mesyx_core.api.errors import Refused, Temporary
+from mesyx_core.api.message import Body, Bytes, Message
+from mesyx_core.api.roles import Filter
+from mesyx_core.api.verdict import ACCEPT, Receipt, Verdict
+from mesyx_core.journal import Draft, Log
+from mesyx_core.journal.journal import RowChange
+from mesyx_core.pipeline.body import Blobs, SealedBody, Spool
+from mesyx_core.pipeline.sealer import Content, Sealer
+from mesyx_core.pipeline.verdicts import apply, best, judge
+from mesyx_core.record import content
+
+
+class Room(Protocol):
+    """Whether a store may take `size` more bytes: quota and free disk. Raises Temporary when not."""
+
+    async def __call__(self, store: bytes, size: int) -> None: ...
+
+
+class Commit(Protocol):
+    async def __call__(self, entries: Sequence[tuple[Log, Draft]], rows: Sequence[RowChange] = ()) -> list[int]: ...
+
+
+class Intake:
+    """The way in for every ingress of a node: routes by address, judges, seals and commits."""
+
+    def __init__(
+        self,
+        *,
+        route: Callable[[str], Sealer | None],
+        filters: Mapping[str, Filter],
+        blobs: Blobs,
+        room: Room,
+        commit: Commit,
+        limit: int,
+    ) -> None:
+        self.route = route
+        self.filters = filters
+        self.blobs = blobs
+        self.room = room
+        self.commit = commit
+        self.limit = limit
+
+    @asynccontextmanager
+    async def deliver(self, draft: Message) -> AsyncIterator[Delivery]:
+        delivery = Delivery(self, draft)
+        try:
+            yield delivery
+        finally:
+            delivery.leave()
+
+    async def accept(self, messages: Sequence[Message], rows: Sequence[RowChange] = ()) -> Sequence[Verdict]:
+        """Short messages, each for the stores of its recipients, all in one commit, with changes to the node's rows."""
+        verdicts: list[Verdict] = []
+        entries: list[tuple[Log, Draft]] = []
+        for message in messages:
+            delivery = Delivery(self, message)
+            for address in message.recipients:
+                await delivery.recipient(address)
+            parts, receipt = await delivery.sealed([message.body] * len(delivery.stores))
+            entries += parts
+            verdicts.append(
+                best(list(receipt.verdicts.values()))
+                if receipt.verdicts
+                else Verdict(word="reject", reason="no such recipient")
+            )
+        if entries or rows:
+            await self.commit(entries, rows)
+        return verdicts
+
+
+class Delivery:
+    """See `mesyx_core.api.Delivery`, whose promise this keeps."""
+
+    def __init__(self, intake: Intake, draft: Message) -> None:
+        self._intake = intake
+        self._draft = draft
+        self._traced = 0
+        self.stores: dict[bytes, tuple[Sealer, list[str]]] = {}
+        self._spool = Spool(intake.blobs, lambda: len(self.stores))
+
+    async def recipient(self, address: str) -> Verdict:
+        sealer = self._intake.route(address)
+        if sealer is None:
+            return Verdict(word="reject", reason="no such recipient here")
+        store = sealer.store
+        try:
+            await self._intake.room(store, 0)
+        except Temporary as full:
+            return Verdict(word="reject", temporary=True, reason=full.what)
+        self.stores.setdefault(store, (sealer, []))[1].append(address)
+        return ACCEPT
+
+    async def trace(self, header: bytes) -> None:
+        self._traced = len(header)
+        await self._spool.write(header)
+
+    async def write(self, chunk: bytes) -> None:
+        if self._spool.size + len(chunk) > self._intake.limit:
+            raise Refused("the message is larger than this node takes")
+        before = self._spool.size >> 20
+        await self._spool.write(chunk)
+        if self._spool.size >> 20 != before:
+            for store in self.stores:
+                await self._intake.room(store, self._spool.size)
+
+    async def commit(self) -> Receipt:
+        bodies = await self._spool.finish()
+        entries, receipt = await self.sealed(bodies)
+        if not entries:
+            return receipt
+        seqs = await self._intake.commit(entries)
+        first = entries[0][0].origin
+        return replace(receipt, trace=f"{first.incarnation.hex()[:12]}-{seqs[0]}")
+
+    def leave(self) -> None:
+        """Nothing that was not committed stays."""
+        self._spool.close()
+
+    async def sealed(self, bodies: Sequence[Body]) -> tuple[list[tuple[Log, Draft]], Receipt]:
+        """Judge for every recipient, then seal once for each store that takes part."""
+        verdicts: dict[str, Verdict] = {}
+        wanted: list[tuple[Sealer, Message, Verdict]] = []
+        envelope = {**self._draft.envelope, "trace": self._traced} if self._traced else self._draft.envelope
+        for (sealer, addresses), body in zip(self.stores.values(), bodies, strict=True):
+            message = replace(self._draft, body=body, recipients=tuple(addresses), envelope=envelope)
+            for address in addresses:
+                verdicts[address] = await self._judge(message, address)
+            wanted.append((sealer, message, best([verdicts[a] for a in addresses])))
+        taken = any(v.word != "reject" for _, _, v in wanted)
+        if not taken:
+            return [], Receipt(verdicts=verdicts)
+        return [await self._seal(*each) for each in wanted], Receipt(verdicts=verdicts)
+
+    async def _judge(self, message: Message, address: str) -> Verdict:
+        if not self._intake.filters:
+            return ACCEPT
+        return await judge(self._intake.filters, replace(message, recipients=(address,)), "receive")
+
+    async def _seal(self, sealer: Sealer, message: Message, verdict: Verdict) -> tuple[Log, Draft]:
+        if verdict.word == "drop":
+            stub = replace(
+                message, body=Bytes(), tags={**message.tags, "dropped": verdict.reason, "size": str(message.body.size)}
+            )
+            return await sealer.seal(Content(content.pack(replace(stub, mailbox="Rejected"), b""), "low"))
+        message = apply(message, verdict)
+        if isinstance(message.body, SealedBody):
+            packed = content.pack(message, message.body.ref)
+            return await sealer.seal(Content(packed, message.importance, blobs=(message.body.blob,)))
+        return await sealer.seal(Content(content.pack(message, await _whole(message.body)), message.importance))
+
+
+async def _whole(body: Body) -> bytes:
+    if isinstance(body, Bytes):
+        return body.data
+    return b"".join([chunk async for chunk in body.read()])

@@ -1,0 +1,172 @@
+"""One store's sealing on this node: opens and closes epochs in this node's log and seals contents into them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+import anyio
+
+from mesyx_core.api.errors import Temporary
+from mesyx_core.api.message import Importance
+from mesyx_core.journal import Draft, Log, PendingBlob
+from mesyx_core.record import payloads
+from mesyx_core.record.entry import Kind
+from mesyx_core.record.payloads import CLIENTS, Target
+from mesyx_core.vault import age, epoch, seal
+from mesyx_core.vault.authority import Authority
+from mesyx_core.vault.keyset import Keyset, select
+
+TargetKind: TypeAlias = Literal["message", "clients"]
+
+
+class Content(NamedTuple):
+    """Packed content on its way into one store's log."""
+
+    data: bytes
+    importance: Importance = "normal"
+    target: TargetKind = "message"
+    """A message goes to a keyset, an op to the client recipients."""
+    blobs: tuple[PendingBlob, ...] = ()
+
+
+class Commit(Protocol):
+    async def __call__(self, entries: Sequence[tuple[Log, Draft]]) -> list[int]: ...
+
+
+@dataclass(slots=True)
+class Running:
+    """An open epoch and what ends it."""
+
+    log: Log
+    epoch: epoch.Epoch
+    began: datetime
+    until: datetime
+
+
+class Sealer:
+    """Seals for one store. An epoch's seed is in the log, durable, before anything is sealed in it: a commit that
+    fails later burns
+    an index and never leaves entries without their seed."""
+
+    def __init__(
+        self,
+        store: bytes,
+        *,
+        begin: Callable[[], Awaitable[Log]],
+        authority: Callable[[], Authority],
+        commit: Commit,
+        now: Callable[[], datetime],
+        random: Callable[[int], bytes],
+    ) -> None:
+        self.store = store
+        self.log: Log | None = None
+        """This node's incarnation; begun when there is something to write."""
+        self._begin = begin
+        self._authority = authority
+        self._commit = commit
+        self._now = now
+        self._random = random
+        self._running: dict[Target, Running] = {}
+        self._opening = anyio.Lock()
+        self._number = 0
+        self._last_began = 0
+
+    async def seal(self, content: Content) -> tuple[Log, Draft]:
+        """The entry's draft and the log it is sealed for, to be committed at once. Its index is burnt whatever
+        becomes of it.
+        """
+        running = await self._epoch(self._target(content))
+        index, key = running.epoch.take()
+        context = seal.Context(
+            *running.log.origin,
+            kind=Kind.SEALED,
+            epoch=running.epoch.number,
+            index=index,
+            blobs=tuple((b.hash, b.size) for b in content.blobs),
+        )
+        synthetic, payload = seal.seal(key, context, content.data, self._random)
+        return running.log, Draft(Kind.SEALED, running.epoch.number, index, synthetic, payload, content.blobs)
+
+    def abandon(self) -> None:
+        """The incarnation is over, whatever it has on disk; what comes next begins another, with epochs of its own."""
+        self.log = None
+        self._running.clear()
+        self._number = 0
+
+    async def close(self) -> None:
+        """Close all open epochs, before the log ends."""
+        async with self._opening:
+            if self.log is not None and self._running:
+                log = self.log
+                await self._commit([(log, self._close(target)) for target in list(self._running)])
+
+    def _target(self, content: Content) -> Target:
+        if content.target == "clients":
+            return CLIENTS
+        return Target("keyset", self._keyset(content.importance).id)
+
+    def _keyset(self, importance: Importance) -> Keyset:
+        manifest = self._authority().effective
+        now = int(self._now().timestamp())
+        chosen = select(manifest.keysets, now, importance, manifest.closed, last_epoch=self._last_began)
+        if chosen is None:
+            raise Temporary(
+                "no keyset of the store is open for this message", "add one on a client with `mesyx keyset add`"
+            )
+        return chosen
+
+    def _recipients(self, target: Target) -> Sequence[str]:
+        manifest = self._authority().effective
+        if target.kind == "clients":
+            return manifest.clients
+        return next(k.recipients for k in manifest.keysets if k.id == target.id)
+
+    def _usable(self, target: Target) -> Running | None:
+        running = self._running.get(target)
+        if running is None or not running.epoch.left or not running.began <= self._now() < running.until:
+            return None
+        return running
+
+    async def _epoch(self, target: Target) -> Running:
+        running = self._usable(target)
+        if running is not None:
+            return running
+        async with self._opening:
+            return self._usable(target) or await self._open(target)
+
+    async def _open(self, target: Target) -> Running:
+        """Close what ran for this target, draw a seed and make it durable, sealed."""
+        if self.log is None:
+            self.log = await self._begin()
+        log, now = self.log, self._now()
+        drafts = [self._close(target)] if target in self._running else []
+        self._number += 1
+        seed = bytearray(self._random(epoch.SEED_SIZE))
+        sealed = age.encrypt(bytes(seed), self._recipients(target))
+        opened = epoch.Epoch.begin(*log.origin, self._number, seed)
+        drafts.append(
+            Draft(Kind.EPOCH, self._number, 0, b"", payloads.Epoch(target, opened.commitment, sealed).encode())
+        )
+        await self._commit([(log, draft) for draft in drafts])
+        running = Running(log, opened, now, self._until(target, now))
+        if log is self.log:
+            self._running[target] = running
+            self._last_began = max(self._last_began, int(now.timestamp()))
+        return running
+
+    def _until(self, target: Target, now: datetime) -> datetime:
+        until = now + timedelta(seconds=epoch.LIFETIME)
+        if target.kind == "keyset":
+            end = next(k.end for k in self._authority().effective.keysets if k.id == target.id)
+            if end is not None:
+                until = min(until, datetime.fromtimestamp(end, tz=now.tzinfo))
+        return until
+
+    def _close(self, target: Target) -> Draft:
+        ended = self._running.pop(target).epoch
+        used = epoch.LEAVES - ended.left
+        ended.end()
+        return Draft(Kind.CLOSE, ended.number, 0, b"", payloads.Close(used).encode())

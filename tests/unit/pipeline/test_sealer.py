@@ -1,0 +1,172 @@
+"""Epochs as the pipeline runs them: durable before they are used, ended in time, never shared by two incarnations."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from mesyx_core.api import Temporary
+from mesyx_core.pipeline import Content
+from mesyx_core.record import content
+from mesyx_core.record.entry import Kind
+from mesyx_core.record.payloads import decode_close, decode_epoch
+from mesyx_core.vault.keyset import Keyset
+from tests.unit.pipeline.kit import READER, Disk, authority
+
+OP = content.pack_inner("op", [1])
+
+
+async def put(disk: Disk, sealer: object, count: int = 1, **fields: object) -> None:
+    for _ in range(count):
+        log, draft = await sealer.seal(Content(OP, **fields))  # type: ignore[attr-defined]
+        await disk.commit([(log, draft)])
+
+
+def test_an_epoch_is_durable_before_anything_is_sealed_in_it() -> None:
+    disk = Disk()
+
+    async def main() -> None:
+        await disk.sealer().seal(Content(OP))
+
+    anyio.run(main)
+    assert [draft.kind for _, draft in disk.entries] == [Kind.EPOCH]
+
+
+def test_a_failed_epoch_commit_seals_nothing_and_the_next_message_opens_another() -> None:
+    disk = Disk()
+    disk.fail = 1
+
+    async def main() -> None:
+        sealer = disk.sealer()
+        with pytest.raises(Temporary):
+            await sealer.seal(Content(OP))
+        await put(disk, sealer)
+
+    anyio.run(main)
+    assert [draft.epoch for draft in disk.of(Kind.SEALED)] == [2]
+    assert len(disk.opened()) == 1
+
+
+def test_concurrent_messages_open_one_epoch() -> None:
+    disk = Disk()
+
+    async def main() -> None:
+        sealer = disk.sealer()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(50):
+                tasks.start_soon(put, disk, sealer)
+
+    anyio.run(main)
+    assert len(disk.of(Kind.EPOCH)) == 1
+    assert sorted(draft.index for draft in disk.of(Kind.SEALED)) == list(range(50))
+
+
+def test_an_epoch_ends_at_1024_messages_with_a_close() -> None:
+    disk = Disk()
+
+    async def main() -> None:
+        await put(disk, disk.sealer(), 1025)
+
+    anyio.run(main)
+    assert [draft.epoch for draft in disk.of(Kind.EPOCH)] == [1, 2]
+    assert [(draft.epoch, decode_close(draft.payload).used) for draft in disk.of(Kind.CLOSE)] == [(1, 1024)]
+    assert len(disk.opened()) == 1025
+
+
+def test_an_epoch_ends_after_a_day() -> None:
+    disk = Disk()
+
+    async def main() -> None:
+        sealer = disk.sealer()
+        await put(disk, sealer)
+        disk.later(hours=24)
+        await put(disk, sealer)
+
+    anyio.run(main)
+    assert [draft.epoch for draft in disk.of(Kind.SEALED)] == [1, 2]
+
+
+def test_an_epoch_ends_with_its_keyset_and_the_fallback_takes_over() -> None:
+    disk = Disk()
+    now = int(disk.now.timestamp())
+    short = Keyset((READER.recipient,), start=now - 10, end=now + 3600)
+    fallback = Keyset((READER.recipient,), fallback=True)
+    disk.authority = authority(short, fallback)
+
+    async def main() -> None:
+        sealer = disk.sealer()
+        await put(disk, sealer)
+        disk.later(hours=2)
+        await put(disk, sealer)
+
+    anyio.run(main)
+    assert [decode_epoch(draft.payload).target.id for draft in disk.of(Kind.EPOCH)] == [short.id, fallback.id]
+
+
+def test_a_clock_that_goes_back_ends_the_epoch_and_never_returns_to_an_ended_keyset() -> None:
+    disk = Disk()
+    now = int(disk.now.timestamp())
+    early = Keyset((READER.recipient,), start=now - 7200, end=now - 3600)
+    fallback = Keyset((READER.recipient,), fallback=True)
+    disk.authority = authority(early, fallback)
+
+    async def main() -> None:
+        sealer = disk.sealer()
+        await put(disk, sealer)
+        disk.later(hours=-2 + 0)
+        await put(disk, sealer)
+
+    anyio.run(main)
+    assert [decode_epoch(draft.payload).target.id for draft in disk.of(Kind.EPOCH)] == [fallback.id, fallback.id]
+
+
+def test_a_closed_keyset_is_not_sealed_to() -> None:
+    disk = Disk()
+    now = int(disk.now.timestamp())
+    short = Keyset((READER.recipient,), start=now - 10, end=now + 3600)
+    fallback = Keyset((READER.recipient,), fallback=True)
+    disk.authority = authority(short, fallback, closed=frozenset({short.id}))
+
+    async def main() -> None:
+        await put(disk, disk.sealer())
+
+    anyio.run(main)
+    assert [decode_epoch(draft.payload).target.id for draft in disk.of(Kind.EPOCH)] == [fallback.id]
+
+
+def test_without_a_keyset_a_message_is_put_off_and_not_sealed_to_nobody() -> None:
+    disk = Disk()
+    disk.authority = authority(Keyset((READER.recipient,), start=1, end=2))
+
+    async def main() -> None:
+        with pytest.raises(Temporary, match="no keyset"):
+            await disk.sealer().seal(Content(OP))
+
+    anyio.run(main)
+    assert disk.entries == []
+
+
+def test_ops_are_sealed_to_the_client_recipients() -> None:
+    disk = Disk()
+
+    async def main() -> None:
+        await put(disk, disk.sealer(), target="clients")
+
+    anyio.run(main)
+    assert [decode_epoch(draft.payload).target.kind for draft in disk.of(Kind.EPOCH)] == ["clients"]
+    assert [found.kind for found in disk.opened()] == ["op"]
+
+
+def test_an_abandoned_incarnation_is_followed_by_another_with_epochs_of_its_own() -> None:
+    disk = Disk()
+
+    async def main() -> None:
+        sealer = disk.sealer()
+        await put(disk, sealer)
+        sealer.abandon()
+        await put(disk, sealer)
+
+    anyio.run(main)
+    assert disk.begun == 2
+    assert [draft.epoch for draft in disk.of(Kind.EPOCH)] == [1, 1]
+    assert len(disk.opened()) == 2
