@@ -1,0 +1,253 @@
+"""A node, put together once: journal, stores, plugins, the way in, and the exchange with other nodes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+import anyio
+from anyio.abc import ByteStream, TaskGroup
+
+from mesyx_core import config as configuration
+from mesyx_core.api import Dialer, Duplex, Filter, Message, Misconfigured, Permanent, Temporary, Verdict
+from mesyx_core.config import Config
+from mesyx_core.exchange.join import Joining
+from mesyx_core.exchange.service import Exchange
+from mesyx_core.journal import Journal, PendingBlob
+from mesyx_core.node.addresses import Addresses
+from mesyx_core.node.clock import now
+from mesyx_core.node.home import Home
+from mesyx_core.node.instances import Instances, Running, single
+from mesyx_core.node.logins import Logins
+from mesyx_core.node.mailboxes import Mailboxes
+from mesyx_core.node.peers import Peers
+from mesyx_core.node.rows import SealedRows
+from mesyx_core.node.secrets import Keyring
+from mesyx_core.node.sockets import Doors
+from mesyx_core.node.stores import Stores
+from mesyx_core.pipeline import Intake, Sealer
+from mesyx_core.plugins import Instance, Registry
+from mesyx_core.vault.stream import blob_key
+
+ROOM_CHECK: Final = 1.0
+"""Seconds for which a look at the free disk holds."""
+
+
+class Node:
+    """The composition. `opened` gives one that can work; `mesyx_core.node.run` also starts its instances."""
+
+    def __init__(self, config: Config, journal: Journal, instances: Sequence[Instance]) -> None:
+        self.config = config
+        self.home = Home(config)
+        self.key = self.home.key()
+        self.journal = journal
+        self.instances = Instances(self, instances)
+        self.rows = SealedRows(journal, self.key)
+        self.keyring = Keyring(self.home.state / "keys")
+        self.stores = Stores(journal, self.key, now, os.urandom)
+        self.addresses = Addresses(self.rows)
+        self.logins = Logins(self.rows, self.key, self._login, anyio.sleep)
+        self.doors = Doors(config.node.connections, config.node.peer_connections)
+        self.mailboxes = Mailboxes(self)
+        self.peers = Peers(self)
+        self.exchange = Exchange(
+            journal,
+            self.key,
+            authority=self.stores.authority,
+            on_manifest=self._manifest,
+            name=config.node.name,
+            on_joined=self._joined,
+            on_blob=self.mailboxes.blob_arrived,
+        )
+        self.intake = Intake(
+            route=self._route,
+            filters=self._filters(),
+            blobs=BlobSource(journal, self.key.public),
+            room=self._room,
+            commit=self.stores.commit,
+            limit=config.node.size_limit,
+        )
+        self.started = time.monotonic()
+        self.tasks: TaskGroup | None = None
+        self._free = (0.0, 0)
+        self.live = False
+        """Whether its instances run, or a command merely uses its state."""
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, config: Config, *, plugins: bool = True) -> AsyncIterator[Node]:
+        """Take the state lock, check all sections, open the journal, load the stores. Without `plugins` no section is
+        looked at.
+        Raises Busy, Misconfigured."""
+        try:
+            async with cls._opened(config, plugins) as node:
+                yield node
+        except BaseExceptionGroup as group:
+            raise single(group) from group
+
+    @classmethod
+    @asynccontextmanager
+    async def _opened(cls, config: Config, plugins: bool) -> AsyncIterator[Node]:
+        home = Home(config)
+        home.key()
+        async with AsyncExitStack() as stack:
+            stack.enter_context(home.lock())
+            instances = Registry().bind_all(config) if plugins else ()
+            url = config.node.database.get_secret_value()
+            journal = await stack.enter_async_context(
+                Journal.open(home.state / "journal", url=None if url == "sqlite" else url)
+            )
+            node = cls(config, journal, instances)
+            await node.stores.load()
+            await node.addresses.load()
+            await node.logins.load()
+            stack.push_async_callback(node.stores.end)
+            node.tasks = await stack.enter_async_context(anyio.create_task_group())
+            stack.push_async_callback(node.mailboxes.close)
+            stack.callback(node.tasks.cancel_scope.cancel)
+            yield node
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def may(self, role: str) -> bool:
+        return role in self.config.node.roles
+
+    def of(self, kind: str) -> list[Running]:
+        """The instances of one kind, in the config's order."""
+        return self.instances.of(kind)
+
+    async def reload(self) -> dict[str, list[str]]:
+        """Read the config again and restart only the instances that changed. Raises Misconfigured; then nothing
+        changed.
+        """
+        fresh = configuration.load(self.config.file)
+        if fresh.node != self.config.node:
+            raise Misconfigured(
+                f"{fresh.file}: [node] has changed", "restart the node for that; only instances can be reloaded"
+            )
+        bound = Registry().bind_all(fresh)
+        self.config = fresh
+        return await self.instances.replace(bound)
+
+    # --- the way in -------------------------------------------------------------------------------------------------
+
+    def _route(self, address: str) -> Sealer | None:
+        found = self.addresses.find(address)
+        store = self.stores.get(found) if found is not None else None
+        if store is None or not store.authority.may(self.key.public, "accept"):
+            return None
+        return store.sealer
+
+    def _filters(self) -> Mapping[str, Filter]:
+        return FilterInstances(self)
+
+    async def _room(self, store: bytes, size: int) -> None:
+        """Quota and free disk, so that strangers cannot fill either."""
+        if await self.journal.usage(store) + size > self.config.node.store_quota:
+            raise Temporary("the mailbox is full")
+        checked, free = self._free
+        if time.monotonic() - checked > ROOM_CHECK:
+            free = shutil.disk_usage(self.home.state).free
+            self._free = (time.monotonic(), free)
+        if free - size < self.config.node.disk_reserve:
+            raise Temporary("the server's disk is almost full")
+
+    async def accept(self, messages: Sequence[Message], space: str, state: Mapping[str, bytes]) -> Sequence[Verdict]:
+        return await self.intake.accept(messages, self.rows.sealed(space, dict(state)))
+
+    # --- log-in -----------------------------------------------------------------------------------------------------
+
+    def _login(self, name: str):  # type: ignore[no-untyped-def]
+        return next(((s.id, s.view) for s in self.stores if s.name == name and self.keyring.has(s.id)), None)
+
+    # --- stores -----------------------------------------------------------------------------------------------------
+
+    async def _manifest(self, store: bytes, document: bytes) -> None:
+        """A newer manifest that a session brought."""
+        if await self.stores.take(store, document):
+            self.mailboxes.manifest_changed(store)
+            self.peers.refresh()
+
+    async def _joined(self, joining: Joining) -> None:
+        """A client made this node a member. Harmless to repeat; refuses when an address is another store's."""
+        await self.addresses.grant(list(joining.member.addresses), joining.store)
+        if self.stores.get(joining.store) is None:
+            await self.stores.add(_called(joining), joining.documents)
+        else:
+            for document in joining.documents:
+                await self.stores.take(joining.store, document)
+        self.peers.refresh()
+
+    # --- other nodes ------------------------------------------------------------------------------------------------
+
+    async def connect(self, address: str) -> ByteStream:
+        """A stream to another node by whichever transport takes its address. Raises Temporary, Permanent."""
+        scheme = address.partition("://")[0]
+        transports = [each for each in self.of("transport") if isinstance(each.role, Duplex)]
+        for each in transports:
+            if scheme in each.role.schemes:
+                stream: ByteStream = await each.role.connect(address)
+                return stream
+        known = ", ".join(sorted(s for each in transports for s in each.role.schemes)) or "none"
+        raise Permanent(
+            f"no transport here speaks {scheme}://",
+            f"add [transport.{scheme}] to {self.config.file.name}; it has {known}",
+        )
+
+    def dialer(self, name: str) -> Dialer:
+        for each in self.of("transport"):
+            if each.name == name and isinstance(each.role, Dialer):
+                return each.role
+        raise Misconfigured(f"via = {name!r} names no transport that dials", "add such a [transport] section")
+
+    def dial_addresses(self) -> tuple[str, ...]:
+        """Under which other nodes can reach this one."""
+        roles = [each.role for each in self.of("transport")]
+        return tuple(role.address for role in roles if isinstance(role, Duplex) and role.address)
+
+
+def _called(joining: Joining) -> str:
+    """What an operator sees of a store whose person's own name for it stays with the person."""
+    return next(iter(joining.member.addresses), joining.store.hex()[:16])
+
+
+class FilterInstances(Mapping[str, Filter]):
+    """The filters that are up, in the config's order. One that is down refuses: what it would have judged must not
+    slip by.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def __len__(self) -> int:
+        return len(self._node.of("filter"))
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return (each.name for each in self._node.of("filter"))
+
+    def __getitem__(self, name: str) -> Filter:
+        role = next(each.role for each in self._node.of("filter") if each.name == name)
+        if role is None:
+            raise Temporary(f"the filter {name} is not running")
+        return role  # type: ignore[no-any-return]
+
+
+class BlobSource:
+    """New blobs, and a key for each that is never given twice."""
+
+    def __init__(self, journal: Journal, node: bytes) -> None:
+        self._journal = journal
+        self._incarnation = os.urandom(16)
+        self._count = 0
+
+    def new(self) -> PendingBlob:
+        return self._journal.new_blob()
+
+    def key(self, peer: str = "") -> bytes:
+        self._count += 1
+        return blob_key(os.urandom(32), self._incarnation, peer, time.monotonic_ns(), self._count)

@@ -1,0 +1,140 @@
+"""A client's unlocked stores: opens them with their private keys, and seals what a person does in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio.to_thread import run_sync
+
+from mesyx_core.api import Bytes, Message, Refused
+from mesyx_core.journal import Draft, Log
+from mesyx_core.mailbox.account import Account
+from mesyx_core.node.clock import now
+from mesyx_core.node.secrets import Secrets
+from mesyx_core.node.stores import Store
+from mesyx_core.pipeline import Content
+from mesyx_core.pipeline.body import INLINE, SealedBody, Spool
+from mesyx_core.record import content
+from mesyx_core.record.ops import Dot
+
+if TYPE_CHECKING:
+    from mesyx_core.node.core import Node
+
+WAIT: Final = 10.0
+
+
+class Mailboxes:
+    """Opens and closes the account of each store."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._open: dict[bytes, tuple[AsyncExitStack, anyio.CancelScope, anyio.Event]] = {}
+
+    async def unlock(self, store: Store, phrase: str) -> None:
+        """Raises Refused for a wrong passphrase. Takes about a second, in a thread."""
+        if store.account is not None:
+            return
+        secrets = await run_sync(self._node.keyring.open, store.id, phrase)
+        await self.open(store, secrets)
+
+    async def open(self, store: Store, secrets: Secrets) -> None:
+        """Open the mailboxes with keys that are at hand."""
+        node = self._node
+        stack = AsyncExitStack()
+        account = await stack.enter_async_context(
+            Account.open(
+                node.home.state / "mailbox" / store.id.hex()[:16],
+                store.id,
+                store.name,
+                node.journal,
+                lambda: store.authority,
+                secrets.keys(),
+                Writer(node, store),
+                lambda: now().timestamp(),
+                os.urandom,
+            )
+        )
+        scope, done = anyio.CancelScope(), anyio.Event()
+        self._open[store.id] = (stack, scope, done)
+        store.account, store.secrets = account, secrets
+        if node.live:
+            assert node.tasks is not None
+            node.tasks.start_soon(self._feed, account, scope, done)
+        else:
+            done.set()
+
+    async def _feed(self, account: Account, scope: anyio.CancelScope, done: anyio.Event) -> None:
+        try:
+            with scope:
+                await account.run()
+        finally:
+            done.set()
+
+    async def lock(self, store: Store) -> None:
+        """Close the mailboxes and forget the keys."""
+        if store.account is None:
+            raise Refused(f"the store {store.name} is locked already")
+        stack, scope, done = self._open.pop(store.id)
+        store.account = store.secrets = None
+        scope.cancel()
+        with anyio.move_on_after(WAIT, shield=True):
+            await done.wait()
+        await stack.aclose()
+
+    def blob_arrived(self, store: bytes, blob: bytes) -> None:
+        """A message that waited for its body can be opened now."""
+        held = self._node.stores.get(store)
+        if held is not None and held.account is not None:
+            held.account.feed.retry("blob")
+
+    def manifest_changed(self, store: bytes) -> None:
+        """What was passed over because its node was no member is judged again."""
+        held = self._node.stores.get(store)
+        if held is not None and held.account is not None:
+            held.account.manifest_changed()
+
+    async def close(self) -> None:
+        for store in self._node.stores:
+            if store.account is not None:
+                await self.lock(store)
+
+
+class Writer:
+    """Seals a person's own changes and messages on this node, for `Account`."""
+
+    def __init__(self, node: Node, store: Store) -> None:
+        self._node = node
+        self._store = store
+
+    async def ops(self, batches: Sequence[bytes]) -> list[Dot]:
+        """One entry for each batch, all in one transaction."""
+        return await self._commit([await self._store.sealer.seal(Content(data, target="clients")) for data in batches])
+
+    async def message(self, message: Message) -> Dot:
+        """A person's own message, under the keyset that any message would go to."""
+        spool = Spool(self._node.intake.blobs, lambda: 1)
+        try:
+            async for chunk in message.body.read():
+                await spool.write(chunk)
+            [body] = await spool.finish()
+            sealed = await self._store.sealer.seal(self._content(message, body))
+            return (await self._commit([sealed]))[0]
+        finally:
+            spool.close()
+
+    def _content(self, message: Message, body: object) -> Content:
+        if isinstance(body, SealedBody):
+            return Content(content.pack(message, body.ref), message.importance, blobs=(body.blob,))
+        assert isinstance(body, Bytes)
+        assert body.size <= INLINE
+        return Content(content.pack(message, body.data), message.importance)
+
+    async def _commit(self, entries: Sequence[tuple[Log, Draft]]) -> list[Dot]:
+        seqs = await self._node.stores.commit(entries)
+        return [
+            Dot(log.origin.node, log.origin.incarnation, seq, 0) for (log, _), seq in zip(entries, seqs, strict=True)
+        ]

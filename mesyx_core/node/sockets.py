@@ -1,0 +1,200 @@
+"""The only listening sockets of a node: limits overall and per peer are the same for every plugin."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import anyio
+from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup
+
+from mesyx_core.api.errors import Misconfigured, Temporary
+
+HANDSHAKE_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who connected."""
+
+    host: str
+    port: int
+
+    @property
+    def local(self) -> bool:
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host in ("", "localhost")
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+class Doors:
+    """Counts open connections. One of these is shared by all listeners of a node."""
+
+    def __init__(self, total: int, per_peer: int) -> None:
+        self.total = total
+        self.per_peer = per_peer
+        self._open = 0
+        self._peers: Counter[str] = Counter()
+
+    def enter(self, peer: Peer) -> bool:
+        if self._open >= self.total or self._peers[peer.host] >= self.per_peer:
+            return False
+        self._open += 1
+        self._peers[peer.host] += 1
+        return True
+
+    def leave(self, peer: Peer) -> None:
+        self._open -= 1
+        self._peers[peer.host] -= 1
+        if not self._peers[peer.host]:
+            del self._peers[peer.host]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A bound address."""
+
+    address: str
+
+
+def split(address: str, path: str = "listen") -> tuple[str, int]:
+    """host:port, [v6]:port or :port. Raises Misconfigured."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise Misconfigured(f"{path}: {address!r} is not HOST:PORT", 'write something like "127.0.0.1:8443"')
+    return host.strip("[]"), int(port)
+
+
+def bind(address: str) -> list[socket.socket]:
+    """Bound, listening, non-blocking sockets for every address of the host. Raises Misconfigured when that cannot
+    be.
+    """
+    host, port = split(address)
+    sockets: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, where in found:
+            each = socket.socket(family, kind, protocol)
+            sockets.append(each)
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            each.setblocking(False)
+            each.bind(where if port or len(sockets) == 1 else (where[0], sockets[0].getsockname()[1], *where[2:]))
+            each.listen(1024)
+    except OSError as error:
+        for each in sockets:
+            each.close()
+        raise Misconfigured(f"cannot listen on {address}: {_why(error)}", _remedy(error, address)) from error
+    return sockets
+
+
+def _why(error: OSError) -> str:
+    return {errno.EADDRINUSE: "the port is in use", errno.EACCES: "this user may not"}.get(
+        error.errno or 0, error.strerror or str(error)
+    )
+
+
+def _remedy(error: OSError, address: str) -> str:
+    port = address.rpartition(":")[2]
+    if error.errno == errno.EADDRINUSE:
+        return f"stop the program that has it (`ss -ltnp 'sport = :{port}'` names it), or choose another port"
+    if error.errno == errno.EACCES:
+        return "ports below 1024 need CAP_NET_BIND_SERVICE or socket activation; or choose a higher port"
+    return "name an address of this machine"
+
+
+def named(sockets: list[socket.socket]) -> Bound:
+    host, port = sockets[0].getsockname()[:2]
+    return Bound(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
+async def serve_streams(
+    sockets: list[socket.socket], doors: Doors, tasks: TaskGroup, on: Callable[[ByteStream, Peer], Awaitable[None]]
+) -> None:
+    """Accept until cancelled; one task a connection."""
+
+    async def handle(stream: SocketStream) -> None:
+        remote = stream.extra(SocketAttribute.remote_address)
+        peer = Peer(str(remote[0]), int(remote[1]))
+        if not doors.enter(peer):
+            await stream.aclose()
+            return
+        try:
+            stream.extra(SocketAttribute.raw_socket).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            async with stream:
+                await on(stream, peer)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError):
+            return
+        finally:
+            doors.leave(peer)
+
+    async with anyio.create_task_group() as group:
+        for each in sockets:
+            listener = await anyio.abc.SocketListener.from_socket(each)
+            group.start_soon(listener.serve, handle, tasks)
+
+
+async def serve_protocols(
+    sockets: list[socket.socket], doors: Doors, protocol: Callable[[Peer], Any], tls: ssl.SSLContext | None
+) -> list[asyncio.Server]:
+    """The same for asyncio protocols, behind TLS if there is a context. The caller closes the servers."""
+    loop = asyncio.get_running_loop()
+    patience = HANDSHAKE_SECONDS if tls is not None else None
+    return [
+        await loop.create_server(
+            lambda: Doorkeeper(doors, protocol), sock=each, ssl=tls, ssl_handshake_timeout=patience
+        )
+        for each in sockets
+    ]
+
+
+class Doorkeeper(asyncio.Protocol):
+    """Stands in until the peer is known and let in, then hands the transport to the engine's own protocol for good."""
+
+    def __init__(self, doors: Doors, protocol: Callable[[Peer], Any]) -> None:
+        self._doors = doors
+        self._make = protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        remote = transport.get_extra_info("peername") or ("", 0)
+        peer = Peer(str(remote[0]), int(remote[1]))
+        if not self._doors.enter(peer):
+            transport.abort()  # type: ignore[attr-defined]  # every stream transport has it
+            return
+        inner = self._make(peer)
+        lost = inner.connection_lost
+
+        def leave(error: Exception | None) -> None:
+            self._doors.leave(peer)
+            lost(error)
+
+        inner.connection_lost = leave
+        transport.set_protocol(inner)
+        inner.connection_made(transport)
+
+
+async def dial(address: str, deadline: float = 30) -> SocketStream:
+    """Open a TCP stream. Raises Temporary."""
+    host, port = split(address, "address")
+    try:
+        with anyio.fail_after(deadline):
+            stream = await anyio.connect_tcp(host, port)
+    except (OSError, TimeoutError) as error:
+        raise Temporary(f"cannot reach {address}: {getattr(error, 'strerror', None) or 'no answer'}") from error
+    stream.extra(SocketAttribute.raw_socket).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return stream

@@ -1,0 +1,200 @@
+"""`mesyx node invite` on a server, and `mesyx store add-node` on a client: how a node becomes a member."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from anyio.to_thread import run_sync
+
+from mesyx_core.api import MesyxError, Permanent, Refused, Temporary
+from mesyx_core.exchange import invitation as lines
+from mesyx_core.exchange.frames import About
+from mesyx_core.exchange.invitation import Invitation
+from mesyx_core.node.addresses import normal
+from mesyx_core.node.clock import now
+from mesyx_core.node.stores import Store
+from mesyx_core.node.verbs.stores import given
+from mesyx_core.vault.manifest import Member, owner_public, parse, sign
+
+if TYPE_CHECKING:
+    from mesyx_core.node.core import Node
+
+PENDING: Final = "joining"
+"""Rows of manifests that were signed for an invitation whose answer is not known: what is tried again is the same."""
+PATIENCE: Final = 30.0
+
+
+async def invite(
+    node: Node, roles: Sequence[str], addresses: Sequence[str] = (), expires: float = lines.LIFETIME
+) -> Any:
+    """A line that makes this node a member of the store of whoever pastes it."""
+    missing = sorted(set(roles) - set(node.config.node.roles))
+    if not roles or missing:
+        offered = ", ".join(node.config.node.roles)
+        raise Refused(
+            f"this node does not offer {', '.join(missing) or 'nothing'}", f"it offers {offered}; see [node] roles"
+        )
+    if addresses and "accept" not in roles:
+        raise Refused("addresses need the role accept", "add --role accept")
+    dial = node.dial_addresses()
+    if not dial:
+        raise Refused("nobody could dial this node", "give it a [transport] section with `listen` and `address`")
+    for address in addresses:
+        if node.addresses.find(address) is not None:
+            raise Refused(f"{address} is granted to a store already", "`mesyx store address list` shows to which")
+    made = lines.make(
+        node.key.public,
+        dial,
+        frozenset(roles),
+        tuple(normal(address) for address in addresses),
+        now().timestamp(),
+        os.urandom,
+        int(expires),
+    )
+    await node.exchange.register.issue(made)
+    return {
+        "invitation": made.encode(),
+        "expires": made.expires,
+        "roles": sorted(roles),
+        "addresses": list(made.addresses),
+    }
+
+
+async def add_node(
+    node: Node,
+    name: str,
+    invitation: str,
+    keys: str = "short",
+    passphrase_file: str | None = None,
+    passphrase: str | None = None,
+    owner_key: str | None = None,
+    addresses: Sequence[str] | None = None,
+) -> Any:
+    """Sign a manifest that makes the inviting node a member, and have it take it. Returns once it has."""
+    store = node.stores.named(name)
+    offer = lines.decode_line(invitation)
+    if offer.node == node.key.public:
+        raise Refused("this is an invitation of this node itself", "run this on the client that has the store")
+    if "client" in offer.roles and keys != "none":
+        raise Refused(
+            "private keys do not travel to another client in this release",
+            "add it with --keys none, or without the role client",
+        )
+    owner = await _owner(node, store, passphrase_file, passphrase, owner_key)
+    stream = await _reach(node, offer)
+
+    async def prepare(about: About) -> Sequence[bytes]:
+        document = await _pending(node, store, offer, about, owner, addresses)
+        return [*store.documents, document] if document not in store.documents else store.documents
+
+    with anyio.fail_after(PATIENCE):
+        about = await node.exchange.join(stream, offer, store.id, prepare)
+    document = await node.rows.get(PENDING, offer.id.hex())
+    assert document is not None
+    await node.stores.take(store.id, document)
+    await node.rows.put(PENDING, {offer.id.hex(): None})
+    await node.exchange.manifests_changed(store.id)
+    node.mailboxes.manifest_changed(store.id)
+    node.peers.refresh()
+    member = store.authority.member(offer.node)
+    return {
+        "node": offer.node.hex(),
+        "name": about.name,
+        "roles": sorted(member.roles) if member else [],
+        "addresses": list(member.addresses) if member else [],
+        "fingerprint": store.fingerprint,
+        "welcome": f"{about.name or offer.node.hex()[:16]} holds {store.name} ({store.fingerprint})",
+    }
+
+
+async def _owner(node: Node, store: Store, file: str | None, phrase: str | None, owner_key: str | None) -> bytes:
+    """The owner's private key: from its own file, from memory where the store is open, or from under the passphrase."""
+    if owner_key is not None:
+        return await run_sync(_read_owner_key, Path(owner_key), store)
+    secrets = store.secrets
+    if secrets is None:
+        if not node.keyring.has(store.id):
+            raise Refused(
+                f"this node has no owner key of {store.name}",
+                "run this where the store was made, or give --owner-key FILE",
+            )
+        secrets = await run_sync(node.keyring.open, store.id, await given(file, phrase))
+    if secrets.owner is None:
+        raise Refused(f"the owner key of {store.name} is kept elsewhere", "give --owner-key FILE")
+    return secrets.owner
+
+
+def _read_owner_key(path: Path, store: Store) -> bytes:
+    try:
+        text = path.read_text("ascii").strip().rpartition(" ")[2]
+        owner = bytes.fromhex(text)
+    except (OSError, ValueError) as error:
+        raise Refused(
+            f"{path}: no owner key can be read", "its text is 64 hex digits, as in the recovery kit"
+        ) from error
+    if len(owner) != 32 or owner_public(owner) != store.manifest.owner:
+        raise Refused(f"{path}: this is not the owner key of {store.name}", "take the one from its recovery kit")
+    return owner
+
+
+async def _reach(node: Node, offer: Invitation) -> Any:
+    """A stream to the inviting node, by the first of its addresses that answers."""
+    failure: MesyxError = Permanent(
+        "the invitation names no address of its node", "invite again with a [transport] that has one"
+    )
+    for address in offer.dial:
+        try:
+            with anyio.fail_after(PATIENCE):
+                return await node.connect(address)
+        except TimeoutError:
+            failure = Temporary(f"{address} does not answer", "check that the node runs and can be reached")
+        except MesyxError as error:
+            failure = error
+    raise failure
+
+
+async def _pending(
+    node: Node, store: Store, offer: Invitation, about: About, owner: bytes, addresses: Sequence[str] | None
+) -> bytes:
+    """The manifest with the node in it; the one that was signed before, if this is another try that still fits."""
+    known = await node.rows.get(PENDING, offer.id.hex())
+    if known is not None and (known in store.documents or set(parse(known).parents) == set(store.authority.heads)):
+        return known
+    document = sign(_with_member(store, offer, about, addresses), owner)
+    await node.rows.put(PENDING, {offer.id.hex(): document})
+    return document
+
+
+def _with_member(store: Store, offer: Invitation, about: About, addresses: Sequence[str] | None) -> Any:
+    picked = tuple(about.addresses) if addresses is None else tuple(normal(address) for address in addresses)
+    beyond = set(picked) - set(about.addresses)
+    if beyond:
+        raise Refused(
+            f"the node does not grant {', '.join(sorted(beyond))}", f"it grants {', '.join(about.addresses) or 'none'}"
+        )
+    current = store.manifest
+    member = Member(
+        node=offer.node,
+        recipient=about.recipient,
+        roles=frozenset(about.roles),
+        addresses=picked,
+        dial=tuple(offer.dial),
+    )
+    known = current.member(offer.node)
+    if known is not None:
+        member = replace(member, roles=known.roles | member.roles, addresses=known.addresses + member.addresses)
+    others = tuple(each for each in current.members if each.node != offer.node)
+    return replace(
+        current,
+        number=current.number + 1,
+        parents=store.authority.heads,
+        first=store.id,
+        merged=(),
+        time=int(now().timestamp()),
+        members=(*others, member),
+    )

@@ -1,0 +1,157 @@
+"""`mesyx store …`: making a store, and looking at what this node holds."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from anyio.to_thread import run_sync
+
+from mesyx_core.api import Refused
+from mesyx_core.node import secrets
+from mesyx_core.node.clock import now
+from mesyx_core.node.kit import recovery_kit
+from mesyx_core.node.stores import Store
+from mesyx_core.vault import age
+from mesyx_core.vault.authority import Authority
+from mesyx_core.vault.keyset import Keyset
+from mesyx_core.vault.manifest import Manifest, Member, next_commitment, owner_public, sign
+
+if TYPE_CHECKING:
+    from mesyx_core.node.core import Node
+
+SHORT: Final = timedelta(days=90)
+"""How long the first short-term keyset is sealed to; after it the fallback keyset serves."""
+GRACE: Final = 7 * 86400
+
+
+async def create(node: Node, name: str, passphrase_file: str | None = None, passphrase: str | None = None) -> Any:
+    """Owner key, first keysets and manifest 1, durable here; the keys of what goes on paper are only in the answer."""
+    if not node.may("client"):
+        raise Refused("this node is not a client", 'make stores where their mail is read: roles = ["client"]')
+    if not 0 < len(name) <= 64 or not name.isprintable() or any(c.isspace() or c in "@/" for c in name):
+        raise Refused(
+            f"{name!r} cannot be a store's name", "1 to 64 characters, no white space, @ or /: people log in with it"
+        )
+    if any(store.name == name for store in node.stores):
+        raise Refused(f"there is a store {name!r} already", "choose another name")
+    phrase = await given(passphrase_file, passphrase)
+    owner, following = os.urandom(32), os.urandom(32)
+    short, long, own = (age.generate() for _ in range(3))
+    document = sign(_first(node, owner, following, short.recipient, long.recipient, own.recipient), owner)
+    kept = secrets.Secrets(owner, (long.text, short.text, own.text))
+    kit = await run_sync(recovery_kit, name, owner, following, [long, own], phrase)
+    await run_sync(node.keyring.save, Authority.of([document]).store, kept, phrase)
+    store = await node.stores.add(name, [document])
+    if node.live:
+        await node.mailboxes.open(store, kept)
+    return {"id": store.id.hex(), "name": name, "fingerprint": store.fingerprint, "kit": kit}
+
+
+def _first(node: Node, owner: bytes, following: bytes, short: str, long: str, own: str) -> Manifest:
+    time = int(now().timestamp())
+    me = Member(
+        node=node.key.public,
+        recipient=node.key.recipient,
+        roles=frozenset(node.config.node.roles),
+        rights=frozenset({"purge"}),
+        addresses=(),
+        dial=node.dial_addresses(),
+    )
+    keysets = (
+        Keyset((short, long), start=time - 86400, end=time + int(SHORT.total_seconds())),
+        Keyset((long,), fallback=True),
+    )
+    return Manifest(
+        owner=owner_public(owner),
+        next_owner=next_commitment(owner_public(following)),
+        number=1,
+        parents=(),
+        time=time,
+        members=(me,),
+        keysets=keysets,
+        clients=(own,),
+        grace=GRACE,
+    )
+
+
+async def listing(node: Node) -> Any:
+    return [_row(node, store) for store in node.stores]
+
+
+def _row(node: Node, store: Store) -> dict[str, Any]:
+    member = node.stores.member(store)
+    return {
+        "name": store.name,
+        "id": store.id.hex(),
+        "fingerprint": store.fingerprint,
+        "roles": sorted(member.roles) if member else [],
+        "members": len(store.manifest.members),
+        "state": _state(node, store),
+    }
+
+
+def _state(node: Node, store: Store) -> str:
+    if not node.keyring.has(store.id):
+        return "sealed"
+    return "open" if store.account is not None else "locked"
+
+
+async def show(node: Node, name: str) -> Any:
+    """What the manifest says, and what is here."""
+    store = node.stores.named(name)
+    manifest = store.manifest
+    return {
+        **_row(node, store),
+        "manifest": manifest.number,
+        "bytes": await node.journal.usage(store.id),
+        "addresses": list(node.addresses.of(store.id)),
+        "nodes": [
+            {
+                "node": member.node.hex(),
+                "this": member.node == node.key.public,
+                "roles": sorted(member.roles),
+                "addresses": list(member.addresses),
+                "dial": list(member.dial),
+            }
+            for member in manifest.members
+        ],
+        "keysets": [
+            {
+                "id": keyset.id.hex(),
+                "from": keyset.start,
+                "until": keyset.end,
+                "importance": sorted(keyset.importances),
+                "fallback": keyset.fallback,
+                "closed": keyset.id in manifest.closed,
+            }
+            for keyset in manifest.keysets
+        ],
+    }
+
+
+async def unlock(node: Node, name: str, passphrase_file: str | None = None, passphrase: str | None = None) -> Any:
+    store = node.stores.named(name)
+    if not node.keyring.has(store.id):
+        raise Refused(f"this node has no private keys of {store.name}", "unlock it on a client")
+    if not node.live:
+        raise Refused("no node is running here", "start it with `mesyx run --passphrase-file FILE`")
+    await node.mailboxes.unlock(store, await given(passphrase_file, passphrase))
+    return {"name": store.name, "state": "open"}
+
+
+async def given(passphrase_file: str | None, passphrase: str | None) -> str:
+    """The passphrase that came with a command. Raises Refused when none did."""
+    if passphrase_file is not None:
+        return await run_sync(secrets.passphrase, Path(passphrase_file))
+    if not passphrase:
+        raise Refused("a store's private keys are under a passphrase", "give --passphrase-file FILE")
+    return passphrase
+
+
+async def lock(node: Node, name: str) -> Any:
+    store = node.stores.named(name)
+    await node.mailboxes.lock(store)
+    return {"name": store.name, "state": "locked"}
