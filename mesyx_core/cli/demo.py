@@ -1,0 +1,246 @@
+"""`mesyx demo`: a gateway that cannot read and a client that can, on this machine alone, with a real message through
+both.
+"""
+
+from __future__ import annotations
+
+import imaplib
+import json
+import secrets
+import signal
+import smtplib
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from mesyx_core.api import MesyxError, Temporary
+
+ADDRESS: Final = "alice@example.org"
+STORE: Final = "alice"
+PATIENCE: Final = 30.0
+"""Seconds that a node has to start, and a message to come through."""
+
+
+class DemoNode:
+    """One node of the demo: a folder, and a process once it runs."""
+
+    def __init__(self, folder: Path, name: str, roles: Sequence[str], sections: str) -> None:
+        self.name = name
+        self.config = folder / name / "mesyx.toml"
+        self.log = folder / f"{name}.log"
+        if not self.config.exists():
+            flags = [word for role in roles for word in ("--role", role)]
+            mesyx("init", str(folder / name), "--name", name, *flags)
+            with self.config.open("a") as file:
+                file.write(sections)
+
+    def ask(self, *words: str) -> str:
+        """A command to this node; its output."""
+        return mesyx(*words, "-c", str(self.config))
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.ask("status", "--json"))
+        return found
+
+    @contextmanager
+    def running(self, *words: str) -> Iterator[None]:
+        """The node's process while the scope is open, from its `ready` on."""
+        command = [sys.executable, "-m", "mesyx_core", "run", "-c", str(self.config), *words]
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+        try:
+            self._await_ready(process)
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def _await_ready(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        timer = threading.Timer(PATIENCE, process.kill)
+        timer.start()
+        try:
+            for line in process.stdout:
+                if line == "ready\n":
+                    return
+        finally:
+            timer.cancel()
+        raise MesyxError(f"the demo's node {self.name} did not start", f"see {self.log}")
+
+
+def mesyx(*words: str) -> str:
+    """One of our own commands in a process of its own, as a person would type it."""
+    done = subprocess.run([sys.executable, "-m", "mesyx_core", *words], capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        raise MesyxError(f"`mesyx {words[0]}` failed in the demo: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def port(wanted: int) -> int:
+    """The wanted port, or any free one."""
+    for each in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", each))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise Temporary("this machine has no free port on 127.0.0.1")
+
+
+def run(once: bool, folder: Path | None) -> int:
+    """The exit code: 0 when the message came through."""
+    with ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mesyx-demo-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        cluster = Cluster(folder)
+        cluster.start(stack)
+        cluster.show_message()
+        if not once:
+            cluster.show_programs()
+            cluster.watch()
+    return 0
+
+
+class Cluster:
+    """A gateway, a client, and a store that both hold."""
+
+    def __init__(self, folder: Path) -> None:
+        self.smtp, self.https, self.imap = port(2525), port(8443), port(1143)
+        self.passphrase = folder / "passphrase"
+        self.passphrase.write_text(secrets.token_urlsafe(24) + "\n")
+        self.passphrase.chmod(0o600)
+        say("gateway", "takes mail in and seals it; holds no key that opens it")
+        self.gateway = DemoNode(folder, "gateway", ("accept", "exchange"), self._gateway())
+        say("client", "holds the private keys and serves your programs")
+        self.client = DemoNode(folder, "client", ("client", "exchange"), self._client())
+        self.password = ""
+
+    def _gateway(self) -> str:
+        return (
+            f'\n[ingress.mx]\nuse = "smtp"\nlisten = "127.0.0.1:{self.smtp}"\n'
+            f'\n[transport.https]\nlisten = "127.0.0.1:{self.https}"\naddress = "https://127.0.0.1:{self.https}"\n'
+        )
+
+    def _client(self) -> str:
+        return f'\n[access.imap]\nlisten = "127.0.0.1:{self.imap}"\n\n[transport.https]\n'
+
+    def start(self, stack: ExitStack) -> None:
+        """Start both nodes and join them by an invitation, as a person would."""
+        phrase = ("--passphrase-file", str(self.passphrase))
+        stack.enter_context(self.gateway.running())
+        say("gateway", f"listens for SMTP on 127.0.0.1:{self.smtp} and for nodes on https://127.0.0.1:{self.https}")
+        self.client.ask("store", "create", STORE, *phrase)
+        stack.enter_context(self.client.running(*phrase))
+        say("client", f"made the store {STORE!r} and listens for IMAP on 127.0.0.1:{self.imap}")
+        roles = ("--role", "accept", "--role", "exchange")
+        invitation = self.gateway.ask("node", "invite", *roles, "--address", ADDRESS).splitlines()[-1]
+        self.client.ask("store", "add-node", STORE, invitation, *phrase)
+        say("gateway", f"was invited into the store and accepts mail for {ADDRESS}")
+        self.password = self.client.ask("login", "add", STORE, "--label", "demo").splitlines()[-1].split()[-1]
+
+    def show_message(self) -> None:
+        """A real message by SMTP into the gateway, and read by IMAP from the client."""
+        message = EmailMessage()
+        message["From"], message["To"] = "Bob <bob@example.com>", f"Alice <{ADDRESS}>"
+        message["Subject"] = "It works"
+        message.set_content(
+            "Hello Alice,\n\nthe server that took this in could not keep a readable copy of it.\n\nBob\n"
+        )
+        began = time.monotonic()
+        with smtplib.SMTP("127.0.0.1", self.smtp) as smtp:
+            smtp.ehlo()
+            smtp.mail("bob@example.com")
+            smtp.rcpt(ADDRESS)
+            code, reply = smtp.data(message.as_bytes())
+        if code != 250:
+            raise MesyxError(f"the gateway did not take the demo's message: {code} {reply.decode('ascii', 'replace')}")
+        say("gateway", f"answered: {code} {reply.decode('ascii', 'replace')}")
+        text = self._read()
+        say("client", f"got it, opened it and serves it, {(time.monotonic() - began) * 1000:.0f} ms after it was sent:")
+        click.echo()
+        click.echo("\n".join(f"    {line}" for line in text.splitlines()))
+        click.echo()
+
+    def _read(self) -> str:
+        deadline = time.monotonic() + PATIENCE
+        imap = imaplib.IMAP4("127.0.0.1", self.imap)
+        try:
+            imap.login(STORE, self.password)
+            while time.monotonic() < deadline:
+                _, found = imap.select("INBOX", readonly=True)
+                count = int(found[0] or b"0")
+                if count:
+                    data = imap.fetch(str(count), "(BODY.PEEK[])")[1][0]
+                    return data[1].decode("utf-8", "replace").replace("\r\n", "\n") if isinstance(data, tuple) else ""
+                time.sleep(0.02)
+        finally:
+            imap.logout()
+        raise Temporary("the demo's message did not reach the client", "see its nodes' logs with --folder")
+
+    def show_programs(self) -> None:
+        """Lines to paste."""
+        click.echo(
+            f"Send more:    swaks --server 127.0.0.1:{self.smtp} --from bob@example.com --to {ADDRESS}\n"
+            f"Read in mutt: mutt -f imap://{STORE}:{self.password}@127.0.0.1:{self.imap}/INBOX"
+            f" -e 'set ssl_starttls=no'\n"
+            f"Thunderbird:  IMAP, server 127.0.0.1, port {self.imap}, connection security None, normal password\n"
+            f"              user name {STORE}, password {self.password}\n\n"
+            "Ctrl-C ends the demo; nothing of it stays.\n"
+        )
+
+    def watch(self) -> None:
+        """What happens at each node, until Ctrl-C."""
+        try:
+            if sys.stdout.isatty():
+                self._live()
+            else:
+                signal.pause()
+        except KeyboardInterrupt:
+            click.echo()
+
+    def _live(self) -> None:
+        from rich.columns import Columns
+        from rich.live import Live
+        from rich.panel import Panel
+
+        with Live(refresh_per_second=4) as live:
+            while True:
+                panels = [Panel(_summary(node.status()), title=node.name) for node in (self.gateway, self.client)]
+                live.update(Columns(panels, equal=True, expand=True))
+                time.sleep(0.5)
+
+
+def _summary(status: dict[str, Any]) -> str:
+    lines = [f"{each['instance']} is {each['state']}" for each in status["instances"]]
+    for store in status["stores"]:
+        lines += [
+            "",
+            f"store {store['fingerprint']}: {store['state']}",
+            f"{store['entries']} sealed entries, {store['bytes']} bytes",
+        ]
+        for key, value in (store.get("mailbox") or {}).items():
+            lines.append(f"{key}: {value}")
+        for peer in store["peers"]:
+            lines.append(f"peer {peer['node'][:8]}: {peer['state']}")
+    return "\n".join(lines)
+
+
+def say(who: str, what: str) -> None:
+    """One line of what happens."""
+    click.echo(click.style(f"{who:>8}", bold=True) + f"  {what}")
