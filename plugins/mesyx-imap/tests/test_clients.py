@@ -1,0 +1,132 @@
+"""Real clients over loopback: imaplib, mbsync and mutt."""
+
+from __future__ import annotations
+
+import asyncio
+import imaplib
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import uvloop
+
+from mesyx_core.testing.view import MemoryView
+
+from .test_driver import Server, server
+from .transcript import MAIL
+
+_T = TypeVar("_T")
+
+
+def _against(view: MemoryView | None, work: Callable[[Server], _T]) -> _T:
+    """Do blocking work in a thread while a server runs."""
+
+    async def run() -> _T:
+        async with server() as made:
+            for number in range(5):
+                made.view.add(MAIL.replace(b"<1@", b"<%d@" % number))
+            return await asyncio.to_thread(work, made)
+
+    return uvloop.run(run())
+
+
+def test_imaplib() -> None:
+    def work(made: Server) -> None:
+        with imaplib.IMAP4("127.0.0.1", made.port) as client:
+            client.starttls()
+            client.authenticate("PLAIN", lambda _: b"\0alice\0secret")
+            assert client.select()[1] == [b"5"]
+            assert client.search(None, "SUBJECT", '"lunch"')[1] == [b"1 2 3 4 5"]
+            assert client.uid("FETCH", "2:3", "(RFC822.SIZE)")[0] == "OK"
+            assert client.append("Drafts", "(\\Draft)", None, MAIL)[0] == "OK"  # type: ignore[arg-type] # a date
+            assert client.copy("1:2", "Archive")[0] == "OK"
+            assert client.store("1", "+FLAGS", "\\Deleted")[0] == "OK"
+            assert client.expunge()[1] == [b"1"]
+            assert client.create("a/b")[0] == "OK"
+            assert client.rename("a", "c")[0] == "OK"
+            assert client.delete("c/b")[0] == "OK"
+            assert client.status("Archive", "(MESSAGES)")[1] == [b"Archive (MESSAGES 2)"]
+
+    _against(None, work)
+
+
+_MBSYNCRC = """
+IMAPAccount mesyx
+Host 127.0.0.1
+Port {port}
+User alice
+Pass secret
+SSLType None
+
+IMAPStore far
+Account mesyx
+
+MaildirStore near
+Path {folder}/mail/
+Inbox {folder}/mail/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :far:
+Near :near:
+Patterns *
+Create Both
+Remove Both
+Expunge Both
+SyncState *
+"""
+
+
+@pytest.mark.skipif(not shutil.which("mbsync"), reason="mbsync is not installed")
+def test_mbsync_there_and_back(tmp_path: Path) -> None:
+    def work(made: Server) -> None:
+        rc = tmp_path / "mbsyncrc"
+        rc.write_text(_MBSYNCRC.format(port=made.port, folder=tmp_path))
+        (tmp_path / "mail").mkdir()
+
+        def sync() -> None:
+            done = subprocess.run(["mbsync", "-c", rc, "-a"], capture_output=True, text=True, timeout=60)  # noqa: S607
+            assert done.returncode == 0, done.stderr
+
+        sync()
+        inbox = tmp_path / "mail" / "INBOX"
+        mails = sorted((inbox / "new").iterdir())
+        assert len(mails) == 5
+        assert mails[0].read_bytes().replace(b"\r\n", b"\n").count(b"At noon?") == 1
+        mails[0].rename(inbox / "cur" / (mails[0].name.partition(":")[0] + ":2,ST"))  # seen and trashed
+        (inbox / "new" / "1.new.host").write_bytes(b"Subject: from here\n\nbody\n")
+        sync()
+        with imaplib.IMAP4("127.0.0.1", made.port) as client:
+            client.login("alice", "secret")
+            assert client.select()[1] == [b"5"]
+            assert client.search(None, "SUBJECT", '"from here"')[1] == [b"5"]
+        sync()
+
+    _against(None, work)
+
+
+@pytest.mark.skipif(not shutil.which("mutt"), reason="mutt is not installed")
+def test_mutt_reads_flags_and_saves(tmp_path: Path) -> None:
+    def work(made: Server) -> None:
+        url = f"imap://alice:secret@127.0.0.1:{made.port}/INBOX"
+        rc = tmp_path / "muttrc"
+        rc.write_text(
+            "set ssl_starttls=no ssl_force_tls=no confirmappend=no confirmcreate=no move=no quit=yes delete=yes\n"
+            f"set folder=imap://alice:secret@127.0.0.1:{made.port}/\n"
+            "push '<flag-message><next-entry><copy-message>=Archive<enter><delete-message><sync-mailbox><quit>'\n"
+        )
+        keys = ["script", "-qec", f"timeout 30 mutt -F {rc} -f {url}", "/dev/null"]
+        done = subprocess.run(  # noqa: S603
+            keys, env={"TERM": "xterm", "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}, capture_output=True, timeout=40
+        )
+        assert done.returncode == 0, done.stdout[-2000:]
+        with imaplib.IMAP4("127.0.0.1", made.port) as client:
+            client.login("alice", "secret")
+            assert client.select("Archive")[1] == [b"1"]
+            assert client.select()[1] == [b"4"]
+            assert client.search(None, "FLAGGED")[1] == [b"1"]
+
+    _against(None, work)
