@@ -42,7 +42,8 @@ class Imap:
 
     async def run(self) -> None:
         """Serve until cancelled; then say so to everyone."""
-        listener = await self._context.listen(self._settings.listen, self._connect)
+        implicit = self._tls.context if self._tls.mode == "implicit" else None
+        listener = await self._context.listen(self._settings.listen, self._connect, tls=implicit)
         self._context.report("up", f"IMAP on {listener.address}")
         try:
             await anyio.sleep_forever()
@@ -51,12 +52,16 @@ class Imap:
                 connection.stop()
 
     def _connect(self, peer: Peer) -> Connection:
-        context = self._context
-        connection = Connection(
-            peer, self._tls, self._limits, self._budget, context.monotonic, self._session, self._ended
+        return Connection(
+            peer,
+            self._tls,
+            self._limits,
+            self._budget,
+            self._context.monotonic,
+            self._session,
+            self._connections.add,
+            self._ended,
         )
-        self._connections.add(connection)
-        return connection
 
     def _session(self, connection: Connection) -> Session:
         return Session(self._context, connection, COMMANDS, self._marks_of, self._limits)

@@ -32,6 +32,7 @@ class Connection(asyncio.Protocol):
         budget: Budget,
         clock: Callable[[], float],
         session: Callable[[Connection], Session],
+        began: Callable[[Connection], None],
         ended: Callable[[Connection], Awaitable[None]],
     ) -> None:
         self._peer = peer
@@ -39,6 +40,7 @@ class Connection(asyncio.Protocol):
         self._limits = limits
         self._clock = clock
         self._reader = Reader(limits, budget)
+        self._began = began
         self._ended = ended
         self._session = session(self)
         self._transport: asyncio.Transport | None = None
@@ -61,6 +63,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._adopt(cast(asyncio.Transport, transport))  # uvloop's is not one by class
+        self._secured = transport.get_extra_info("sslcontext") is not None
+        self._began(self)
         self._serving = asyncio.get_running_loop().create_task(self._serve())
         self._guard()
 
@@ -165,8 +169,6 @@ class Connection(asyncio.Protocol):
 
     async def _serve(self) -> None:
         try:
-            if self._tls.mode == "implicit":
-                await self._begin_tls()
             await self._session.greet()
             while not self._session.ended:
                 await self._session.handle(await self._next(self._reader.next))
