@@ -83,6 +83,8 @@ class StandIn:
         self.state = MemoryState()
         self.slept: list[float] = []
         self.reported: list[tuple[Health, str]] = []
+        self.up = anyio.Event()
+        """Something reported "up"."""
         self.listeners: list[asyncio.Server] = []
         self._local = local
         self._views: dict[str, tuple[View, list[bytes]]] = {}
@@ -153,6 +155,8 @@ class StandIn:
 
     def report(self, state: Health, why: str = "") -> None:
         self.reported.append((state, why))
+        if state == "up":
+            self.up.set()
 
     async def accept_stream(self, stream: ByteStream, peer: Peer) -> None:
         raise Refused("this stand-in has no other nodes")

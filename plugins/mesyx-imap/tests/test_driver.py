@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 import uvloop
+from mesyx_imap import access
+from mesyx_imap.access import ImapSettings, open_imap
+from mesyx_imap.limits import Limits
 
 from mesyx_core.api import Context, View
 from mesyx_core.testing.context import StandIn
 from mesyx_core.testing.view import MemoryView
 from mesyx_core.wire.tls import TlsSettings
-from mesyx_imap import access
-from mesyx_imap.access import ImapSettings, open_imap
-from mesyx_imap.limits import Limits
 
 from .transcript import MAIL
 
@@ -58,8 +58,7 @@ async def server(mode: str = "starttls", local: bool = True) -> AsyncIterator[Se
     settings = ImapSettings(listen="127.0.0.1:0", tls=TlsSettings.model_validate({"mode": mode}))
     async with open_imap(settings, context) as role:
         running = asyncio.create_task(role.run())
-        while not context.reported:
-            await asyncio.sleep(0)
+        await context.up.wait()
         made = Server(context, role, view)
         made.port = int(context.reported[0][1].rpartition(":")[2])
         try:
