@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from hashlib import pbkdf2_hmac, sha256
 from hmac import digest
 
-from mesyx_core.api import Locked
+from mesyx_core.api import Locked, View
 from mesyx_core.testing.context import StandIn
 
 from .transcript import Line, Stage, play
@@ -146,7 +147,7 @@ def test_what_is_sent_behind_starttls_in_clear_ends_the_connection() -> None:
 
 def test_a_locked_store_is_unavailable_and_not_wrong() -> None:
     class Closed(StandIn):
-        async def login(self, name: str, proof: object) -> object:  # type: ignore[override]
+        async def login(self, name: str, proof: Callable[[bytes], bool]) -> View:
             raise Locked("alice is locked", "mesyx store unlock alice")
 
     async def run() -> None:

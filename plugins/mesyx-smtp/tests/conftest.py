@@ -83,6 +83,7 @@ class Wire:
                 self.engine.fail(replies.failure(self.receipt))
             else:
                 assert transaction is not None
+                assert not isinstance(self.receipt, Temporary)
                 self.messages.append((transaction.sender, list(transaction.recipients), self._content))
                 self.engine.kept(self.receipt)
             self._content = b""

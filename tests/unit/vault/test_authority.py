@@ -30,15 +30,12 @@ FIRST = Manifest(
 
 
 def child(*parents: Manifest, **changes: Any) -> Manifest:
-    return dataclasses.replace(
-        parents[0],
-        **{
-            "first": parents[0].store,
-            "parents": tuple(parent.hash for parent in parents),
-            "number": 1 + max(parent.number for parent in parents),
-        }
-        | changes,
-    )
+    usual: dict[str, Any] = {
+        "first": parents[0].store,
+        "parents": tuple(parent.hash for parent in parents),
+        "number": 1 + max(parent.number for parent in parents),
+    }
+    return dataclasses.replace(parents[0], **usual | changes)
 
 
 def succeeded(*parents: Manifest, owner: bytes = NEXT, following: bytes = AFTER, **changes: Any) -> Manifest:
