@@ -60,7 +60,7 @@ def unpack(data: bytes) -> Content:
     """What `pack` or `pack_inner` made. Raises RecordError."""
     what = "a message's content"
     value = shape.decode(data, what, limit=MAX_CONTENT, items=MAX_ITEMS)
-    kind = value[1] if type(value) is list and len(value) > 1 else None
+    kind = value[1] if type(value) is list and len(value) > 1 and type(value[1]) is str else None
     if kind in _MESSAGES:
         _, _, fields, inner = shape.versioned(value, what, 4)
         body = _body(inner)
