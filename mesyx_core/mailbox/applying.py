@@ -7,13 +7,15 @@ known yet its part waits alone.
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from mesyx_core.mailbox import names
 from mesyx_core.mailbox.model import SEQ, SEQ_MASK
 from mesyx_core.record import ops
-from mesyx_core.record.ops import Dot, DotSpan, FileOp, FlagOp, Off, Op, Span
+from mesyx_core.record.ops import Dot, DotSpan, FileOp, FlagOp, Op, Span
 
 if TYPE_CHECKING:
     from mesyx_core.mailbox.ledger import Change
@@ -50,7 +52,7 @@ def apply(change: Change, entry: int, data: bytes, place: tuple[int, int]) -> st
 
 def apply_to(change: Change, entry: int, op: int, n: int, data: bytes) -> None:
     """Apply the n-th op of a batch that waited for `entry` to it."""
-    found = ops.decode(data).ops[n - 1]
+    found = change.remembered(op, lambda: ops.decode(data)).ops[n - 1]
     if isinstance(found, FlagOp | FileOp):
         _entry_op(change, [entry], op, n, found)
 
@@ -61,10 +63,10 @@ def _entries(change: Change, spans: Iterable[Span]) -> tuple[list[int], list[int
     unknown: list[int] = []
     for span in spans:
         first = change.origin(span.node, span.incarnation) << SEQ | span.first
-        last = first + span.count - 1
+        last = first + span.length - 1
         found = [row[0] for row in change.db.execute("SELECT id FROM entry WHERE id BETWEEN ? AND ?", (first, last))]
         known += found
-        if len(found) < span.count and change.unopened(span):
+        if len(found) < span.length and change.unopened(span):
             unknown += _unopened(change, first, last)
     return known, unknown
 
@@ -85,7 +87,8 @@ def _entry_op(change: Change, entries: list[int], op: int, n: int, what: FlagOp 
         add = [change.key(change.mailbox(mailbox), "") for mailbox in sorted(what.add)]
         off = [(change.key(change.mailbox(bytes(off.key)), ""), off) for off in what.off]  # type: ignore[arg-type]
     for key, one in off:
-        _take_off(change, entries, key, one)
+        seen = change.remembered((op, n, key), partial(_Seen, change, one.dots))
+        _take_off(change, entries, key, one.own, seen)
     for key in add:
         change.db.executemany(
             "INSERT OR IGNORE INTO dot (entry, key, op, n) VALUES (?, ?, ?, ?)", ((at, key, op, n) for at in entries)
@@ -93,11 +96,30 @@ def _entry_op(change: Change, entries: list[int], op: int, n: int, what: FlagOp 
     change.touched.update(dict.fromkeys(entries))
 
 
-def _take_off(change: Change, entries: list[int], key: int, off: Off) -> None:
+class _Seen:
+    """A set of dots that may be large, as its spans: quick to make, quick to ask."""
+
+    def __init__(self, change: Change, spans: Iterable[DotSpan]) -> None:
+        self._starts: dict[int, list[int]] = {}
+        self._ends: dict[int, list[int]] = {}
+        found: list[tuple[int, int, int]] = []
+        for span, n in spans:
+            first = change.origin(span.node, span.incarnation) << SEQ | span.first
+            found.append((n, first, first + span.length))
+        for n, first, end in sorted(found):
+            self._starts.setdefault(n, []).append(first)
+            self._ends.setdefault(n, []).append(end)
+
+    def __contains__(self, dot: tuple[int, int]) -> bool:
+        op, n = dot
+        at = bisect_right(self._starts.get(n, ()), op) - 1
+        return at >= 0 and op < self._ends[n][at]
+
+
+def _take_off(change: Change, entries: list[int], key: int, own: bool, seen: _Seen) -> None:
     """Remove the dots named, where they are; a dot that came since stays, and keeps what it added."""
-    seen = _dots(change, off.dots)
     rows = change.db.execute(_DOTS, (json.dumps(entries), key))
-    gone = [(e, key, op, n) for e, op, n in rows if (off.own and op == e and n == 0) or (op, n) in seen]
+    gone = [(e, key, op, n) for e, op, n in rows if (own and op == e and n == 0) or (op, n) in seen]
     change.db.executemany("DELETE FROM dot WHERE entry = ? AND key = ? AND op = ? AND n = ?", gone)
 
 
@@ -105,7 +127,7 @@ def _dots(change: Change, spans: Iterable[DotSpan]) -> set[tuple[int, int]]:
     found: set[tuple[int, int]] = set()
     for span, n in spans:
         first = change.origin(span.node, span.incarnation) << SEQ | span.first
-        found.update((op, n) for op in range(first, first + span.count))
+        found.update((op, n) for op in range(first, first + span.length))
     return found
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
+from typing import Any, Final, TypeVar
 
 from mesyx_core.api import Changed
 from mesyx_core.mailbox import applying, names, settling
@@ -12,6 +13,9 @@ from mesyx_core.mailbox.storage import Connection, Database
 from mesyx_core.record.ops import Span
 from mesyx_core.record.payloads import Epoch, Target
 from mesyx_core.vault.epoch import LEAVES
+
+_T = TypeVar("_T")
+_REMEMBERED: Final = 64
 
 
 class Ledger:
@@ -108,6 +112,7 @@ class Change:
         self.changed: list[Changed] = []
         self._now = now
         self._used: dict[tuple[int, int], bytearray] = {}
+        self._memory: dict[Hashable, Any] = {}
         self._some_wait = bool(db.execute("SELECT 1 FROM waiting LIMIT 1").fetchone())
 
     # --- rows of the small tables -------------------------------------------------------------------------------------
@@ -202,7 +207,7 @@ class Change:
         """The first entry of a span that is not opened yet; 0 when all are."""
         origin = self.origin(span.node, span.incarnation)
         first = origin << SEQ | span.first
-        last = first + span.count - 1
+        last = first + span.length - 1
         row = self.db.execute(
             "SELECT entry FROM pending WHERE entry BETWEEN ? AND ? ORDER BY entry LIMIT 1", (first, last)
         ).fetchone()
@@ -313,6 +318,15 @@ class Change:
         self.db.execute("INSERT OR IGNORE INTO op (id, data) VALUES (?, ?)", (op, data))
         self.db.executemany("INSERT INTO waiting (entry, op, n) VALUES (?, ?, ?)", ((at, op, n) for at in entries))
         self._some_wait = True
+
+    def remembered(self, key: Hashable, make: Callable[[], _T]) -> _T:
+        """What `make` gives, made once in this transaction: one op may have waited for thousands of entries."""
+        if key not in self._memory:
+            if len(self._memory) > _REMEMBERED:
+                self._memory.clear()
+            self._memory[key] = make()
+        found: _T = self._memory[key]
+        return found
 
     def clock(self, seen: int = 0) -> int:
         """The hybrid logical clock; `seen` takes another's into account."""

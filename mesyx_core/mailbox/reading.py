@@ -14,7 +14,7 @@ from mesyx_core.mailbox.model import SEQ, SEQ_MASK
 from mesyx_core.mailbox.seeds import SeedLocked, Seeds, SeedUnknown, SeedWrong, origin_of
 from mesyx_core.record import content
 from mesyx_core.record.content import BlobRef
-from mesyx_core.record.entry import Entry, decode_header
+from mesyx_core.record.entry import Entry, known_header
 from mesyx_core.record.shape import RecordError
 from mesyx_core.vault.seal import SealError
 
@@ -44,8 +44,8 @@ class Reader:
             if entry.payload is None:
                 continue
             try:
-                _, data = self._seeds.open(row, seq, decode_header(entry.header), entry.payload)
-                found.append((row << SEQ | seq, content.unpack(data).body))
+                _, data = self._seeds.open(row, seq, known_header(entry.header), entry.payload)
+                found.append((row << SEQ | seq, content.known_body(data)))
             except (SeedLocked, SeedUnknown, SeedWrong, SealError, RecordError):
                 continue
         return found

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _ROWS: Final = 256
+_PLACES: Final = 1024
 _BODIES: Final = 64
 _HEADER: Final = 1 << 16
 _INSIDE: Final = frozenset(("size", "envelope", "structure"))
@@ -133,8 +134,10 @@ class AccountView:
                 if not places:
                     break
                 first = places[-1][0] + 1
-                bodies = await self._account.reader.bodies([shown for _, shown in places])
-                yield [(uid, bodies[shown]) for uid, shown in places if shown in bodies]
+                for at in range(0, len(places), _BODIES):
+                    some = places[at : at + _BODIES]
+                    bodies = await self._account.reader.bodies([shown for _, shown in some])
+                    yield [(uid, bodies[shown]) for uid, shown in some if shown in bodies]
 
     async def search(self, mailbox: bytes, query: Query) -> Sequence[int]:
         """As api.View."""
@@ -242,7 +245,7 @@ class AccountView:
 def _places(mailbox: int, first: int, last: int, db: Connection) -> list[tuple[int, int]]:
     return db.execute(
         "SELECT uid, shown FROM place WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid LIMIT ?",
-        (mailbox, first, last, _BODIES),
+        (mailbox, first, last, _PLACES),
     ).fetchall()
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast, get_args
 
+import cbor2
+
 from mesyx_core.api import Bytes, Direction, Importance, Kind, Message, Scalar
 from mesyx_core.record import shape
 from mesyx_core.record.shape import RecordError
@@ -70,6 +72,11 @@ def unpack(data: bytes) -> Content:
         return Content(cast(str, kind), value=shape.versioned(value, what, 3)[2])
     shape.versioned(value, what, 3)
     raise RecordError("a message's content is of an unknown kind", "update Mesyx on this node")
+
+
+def known_body(data: bytes) -> bytes | BlobRef:
+    """The body of a message, ten times as fast as `unpack`, for bytes that it has taken before."""
+    return _body(cbor2.loads(data)[3])
 
 
 def milliseconds(time: datetime) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+import cbor2
+
 from mesyx_core.record import shape
 from mesyx_core.record.shape import RecordError
 from mesyx_core.vault import encoding, labels
@@ -91,6 +93,12 @@ def decode_header(data: bytes) -> Header:
         shape.number(size, "an entry's size", MAX_PAYLOAD),
         shape.octets(sha256, "an entry's payload hash", shape.HASH),
     )
+
+
+def known_header(data: bytes) -> Header:
+    """As `decode_header`, several times faster, for bytes that it has taken before."""
+    _, kind, epoch, index, s, blobs, size, sha256 = cbor2.loads(data)
+    return Header(kind, epoch, index, s, tuple((digest, length) for digest, length in blobs), size, sha256)
 
 
 def _blob(value: object) -> tuple[bytes, int]:

@@ -28,12 +28,12 @@ class OpsError(ValueError):
 
 
 class Span(NamedTuple):
-    """`count` consecutive entries of one origin, from `first` on."""
+    """`length` consecutive entries of one origin, from `first` on."""
 
     node: bytes
     incarnation: bytes
     first: int
-    count: int = 1
+    length: int = 1
 
 
 class DotSpan(NamedTuple):
@@ -148,7 +148,7 @@ def dot_spans(dots: Iterable[Dot]) -> tuple[DotSpan, ...]:
 def each(found: Iterable[Span]) -> Iterator[tuple[bytes, bytes, int]]:
     """The entries of spans."""
     for span in found:
-        for seq in range(span.first, span.first + span.count):
+        for seq in range(span.first, span.first + span.length):
             yield span.node, span.incarnation, seq
 
 
@@ -177,13 +177,13 @@ class _Writer:
         self.origins: dict[tuple[bytes, bytes], int] = {}
 
     def spans(self, found: Iterable[Span]) -> list[int]:
-        """Flat triples (origin, distance from the end of the span before it in the same origin, count)."""
+        """Flat triples (origin, distance from the end of the span before it in the same origin, length)."""
         out: list[int] = []
         ends: dict[int, int] = {}
         for span in sorted(found):
             origin = self.origins.setdefault((span.node, span.incarnation), len(self.origins))
-            out += (origin, span.first - ends.get(origin, 0), span.count)
-            ends[origin] = span.first + span.count
+            out += (origin, span.first - ends.get(origin, 0), span.length)
+            ends[origin] = span.first + span.length
         return out
 
     def dots(self, found: Iterable[DotSpan]) -> list[Any]:
