@@ -180,7 +180,8 @@ class Blobs:
         self._folder = folder
         self._arriving = folder / "partial"
         self._durable = durable
-        self._arriving.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._arriving.mkdir(mode=0o700, exist_ok=True)
 
     def new(self) -> PendingBlob:
         with disk_errors():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +43,9 @@ class Database:
     def __init__(self, folder: Path, url: str | None, durable: bool) -> None:
         self._url = make_url(url or f"sqlite:///{folder / 'journal.db'}")
         backend = self._url.get_backend_name()
+        if backend == "sqlite" and self._url.database:
+            # SQLite gives its other files the rights of this one.
+            os.close(os.open(self._url.database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         if backend not in ("sqlite", "postgresql"):
             raise Misconfigured(
                 f"no journal can be kept in {backend}", 'write database = "sqlite" or a postgresql:// URL'

@@ -231,3 +231,11 @@ async def test_a_cancelled_caller_does_not_take_its_call_back(tmp_path: Path) ->
             await journal.commit([(log, sealed(b"x"))])
         await journal.commit([(log, sealed(b"y"))])
         assert [entry.payload for _, entry in await journal.entries(log.origin, 1)] == [b"x", b"y"]
+
+
+async def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    async with Journal.open(folder) as journal:
+        await begin(journal)
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert {path.stat().st_mode & 0o077 for path in folder.rglob("*")} == {0}
