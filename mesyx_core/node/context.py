@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ import anyio
 from anyio.abc import ByteStream
 from pydantic import JsonValue
 
-from mesyx_core.api import Delivery, Health, Message, Refused, Verdict, View
+from mesyx_core.api import Delivery, Health, Message, Misconfigured, Refused, Verdict, View
 from mesyx_core.node import sockets
 from mesyx_core.node.certificates import ListenerTls, listener_tls
 from mesyx_core.node.clock import now
@@ -74,7 +75,7 @@ class InstanceContext:
         return await sockets.dial(address)
 
     async def serve(self, address: str, on: Callable[[ByteStream, Peer], Awaitable[None]]) -> Bound:
-        bound = sockets.bind(address)
+        bound = self._bind(address)
         scope = self._instance.scope
         scope.start_soon(sockets.serve_streams, bound, self._node.doors, scope, on)
         return sockets.named(bound)
@@ -82,11 +83,18 @@ class InstanceContext:
     async def listen(
         self, address: str, protocol: Callable[[Peer], Any], *, tls: ssl.SSLContext | None = None
     ) -> Bound:
-        bound = sockets.bind(address)
+        bound = self._bind(address)
         where = sockets.named(bound)
         for server in await sockets.serve_protocols(bound, self._node.doors, protocol, tls):
             self._instance.closers.append(server.close)
         return where
+
+    def _bind(self, address: str) -> list[socket.socket]:
+        try:
+            return sockets.bind(address)
+        except Misconfigured as error:
+            place = f"{self._node.config.file}: [{self._instance.path}]"
+            raise Misconfigured(f"{place} {error.what}", error.remedy) from error
 
     def tls(self, settings: object) -> ListenerTls:
         if not isinstance(settings, TlsSettings):

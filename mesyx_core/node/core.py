@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import anyio
@@ -73,6 +74,8 @@ class Node:
         )
         self.started = time.monotonic()
         self.tasks: TaskGroup | None = None
+        self.owner_key: Path | None = None
+        """A file with the owner key, where that is kept apart."""
         self._free = (0.0, 0)
         self.live = False
         """Whether its instances run, or a command merely uses its state."""

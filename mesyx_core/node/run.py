@@ -6,10 +6,9 @@ import ctypes
 import logging
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
@@ -17,17 +16,14 @@ from anyio.to_thread import run_sync
 
 from mesyx_core import config as configuration
 from mesyx_core import control
-from mesyx_core.api import MesyxError, Temporary
+from mesyx_core.api import MesyxError
 from mesyx_core.node import secrets, verbs
 from mesyx_core.node.core import Node
-from mesyx_core.node.home import Busy
-from mesyx_core.node.instances import single, transports
+from mesyx_core.node.instances import single
 
 log = logging.getLogger(__name__)
 
 PR_SET_DUMPABLE: Final = 4
-WITH_PLUGINS: Final = frozenset({"node.invite", "store.add_node", "store.create", "doctor", "status"})
-"""Verbs that look at the instances, or reach other nodes."""
 
 
 def run(file: Path, passphrase_file: Path | None = None, owner_key: Path | None = None) -> None:
@@ -35,7 +31,7 @@ def run(file: Path, passphrase_file: Path | None = None, owner_key: Path | None 
     configure_logging()
     harden()
     try:
-        anyio.run(serve, file, passphrase_file, backend_options={"use_uvloop": True})
+        anyio.run(serve, file, passphrase_file, owner_key, backend_options={"use_uvloop": True})
     except BaseExceptionGroup as group:
         raise single(group) from group
 
@@ -43,6 +39,7 @@ def run(file: Path, passphrase_file: Path | None = None, owner_key: Path | None 
 async def serve(
     file: Path,
     passphrase_file: Path | None = None,
+    owner_key: Path | None = None,
     *,
     ready: Callable[[Node], None] | None = None,
     stop: anyio.Event | None = None,
@@ -53,6 +50,7 @@ async def serve(
     config = configuration.load(file)
     async with Node.opened(config) as node:
         node.live = True
+        node.owner_key = owner_key
         await _unlock(node, passphrase_file)
         await _serve(node, ready or _say_ready, stop)
 
@@ -104,31 +102,6 @@ async def _reload(node: Node) -> None:
             "reloaded: %s",
             ", ".join(f"{what} {' '.join(names)}" for what, names in done.items() if names) or "nothing changed",
         )
-
-
-async def call(file: Path, verb: str, arguments: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-    """What a command does: ask the running node, or without one take its state and do the work here.
-    Yields {"progress": …}, at last {"result": …}. Raises MesyxError."""
-    config = configuration.load(file)
-    socket = config.state / "control.sock"
-    for _ in range(20):
-        try:
-            async with aclosing(control.call(socket, verb, arguments)) as answers:
-                async for answer in answers:
-                    yield answer
-            return
-        except ConnectionError:
-            pass
-        try:
-            async with Node.opened(config, plugins=verb in WITH_PLUGINS) as node, transports(node):
-                async for answer in verbs.perform(node, verb, arguments):
-                    yield answer
-            return
-        except Busy:
-            await anyio.sleep(0.1)  # a node that starts or stops: soon it has its socket, or is gone
-    raise Temporary(
-        f"{config.state}: another mesyx process is using this state", "wait until it is done, then try again"
-    )
 
 
 def harden() -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mesyx_core.node.core import Node
 
 PENDING: Final = "joining"
-"""Rows of manifests that were signed for an invitation whose answer is not known: what is tried again is the same."""
+"""Rows of the manifests signed for invitations: whoever tries again, after whatever failed, presents the same one."""
 PATIENCE: Final = 30.0
 
 
@@ -97,7 +97,6 @@ async def add_node(
     document = await node.rows.get(PENDING, offer.id.hex())
     assert document is not None
     await node.stores.take(store.id, document)
-    await node.rows.put(PENDING, {offer.id.hex(): None})
     await node.exchange.manifests_changed(store.id)
     node.mailboxes.manifest_changed(store.id)
     node.peers.refresh()
@@ -114,8 +113,9 @@ async def add_node(
 
 async def _owner(node: Node, store: Store, file: str | None, phrase: str | None, owner_key: str | None) -> bytes:
     """The owner's private key: from its own file, from memory where the store is open, or from under the passphrase."""
-    if owner_key is not None:
-        return await run_sync(_read_owner_key, Path(owner_key), store)
+    apart = owner_key or node.owner_key
+    if apart is not None:
+        return await run_sync(_read_owner_key, Path(apart), store)
     secrets = store.secrets
     if secrets is None:
         if not node.keyring.has(store.id):
