@@ -92,40 +92,45 @@ class _Job:
 
     async def contents(self, uids: Uids) -> None:
         """Responses with sections of the message. Content leaves locked messages out, and ends saying so."""
-        missing = await self._lockable(uids)
+        served: set[int] = set()
         async for batch in self._view.content(self._selected.id, uids):
             rows = await self._rows_of(batch)
             for uid, body in batch:
-                missing.discard(uid)
+                served.add(uid)
                 number = self._selected.sequence(uid)
                 row = rows.get(uid)
-                if number and row is not None:
-                    await self._response(number, row, body)
-        self.locked = bool(missing)
+                if number and (row or self._bare):
+                    await self._response(number, self._attributes(row) if row else self._uid(uid), row, body)
+        missing = [uid for uid in self._selected.within(uids) if uid not in served]
+        self.locked = bool(missing) and await self._any_locked(missing)
 
-    async def _lockable(self, uids: Uids) -> set[int]:
-        """Those that are locked now."""
-        found: set[int] = set()
-        async for batch in self._view.rows(self._selected.id, uids, frozenset()):
-            found.update(row.uid for row in batch if row.locked)
-        return found
+    async def _any_locked(self, uids: Sequence[int]) -> bool:
+        """Some are locked rather than gone."""
+        async for batch in self._view.rows(self._selected.id, ranges.collect(uids), frozenset()):
+            if any(row.locked for row in batch):
+                return True
+        return False
 
     async def _rows_of(self, batch: Sequence[tuple[int, Body]]) -> Mapping[int, Row]:
         if self._bare:
-            return {uid: Row(uid=uid, id=b"") for uid, _ in batch}
+            return {}
         found: dict[int, Row] = {}
         uids = ranges.collect(uid for uid, _ in batch)
         async for rows in self._view.rows(self._selected.id, uids, self._fields):
             found.update((row.uid, row) for row in rows)
         return found
 
-    async def _response(self, number: int, row: Row, body: Body) -> None:
+    def _uid(self, uid: int) -> list[bytes]:
+        """The attributes when there is nothing but UID, for which no row is needed."""
+        return [b"UID %d" % uid] if self._shows else []
+
+    async def _response(self, number: int, attributes: Sequence[bytes], row: Row | None, body: Body) -> None:
         write = self._out.write
         separator = b"* %d FETCH (" % number
-        for value in self._attributes(row):
+        for value in attributes:
             write(separator + value)
             separator = b" "
-        root = mime.unpack_part(row.structure or b"") if self._structured else None
+        root = mime.unpack_part(row.structure or b"") if row and self._structured else None
         for section in self._sections:
             write(separator + section.label)
             separator = b" "

@@ -7,6 +7,9 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from datetime import datetime
 
+_LONGEST = 4096
+"""Longest quoted string: some clients have limits for them, none for literals."""
+_PLAIN = re.compile(rb'[^\x00\r\n\x80-\xff"\\]{0,4096}')
 _UNQUOTABLE = re.compile(rb"[\x00\r\n\x80-\xff]")
 _SPECIAL = re.compile(rb'(["\\])')
 _ATOM = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\]+')
@@ -19,11 +22,11 @@ def literal(data: bytes) -> bytes:
 
 def string(data: bytes) -> bytes:
     """Quoted where that is possible; NUL, which no string may hold, becomes a question mark."""
-    if _UNQUOTABLE.search(data) or len(data) > 4096:
+    if _PLAIN.fullmatch(data):
+        return b'"' + data + b'"'
+    if _UNQUOTABLE.search(data) or len(data) > _LONGEST:
         return literal(data.replace(b"\0", b"?"))
-    if b'"' in data or b"\\" in data:
-        data = _SPECIAL.sub(rb"\\\1", data)
-    return b'"%b"' % data
+    return b'"%b"' % _SPECIAL.sub(rb"\\\1", data)
 
 
 def nstring(data: bytes | None) -> bytes:

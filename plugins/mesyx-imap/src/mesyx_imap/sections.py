@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from mesyx_core import mime
@@ -13,9 +12,18 @@ from mesyx_imap.format import astring
 from mesyx_imap.parser import Cursor
 
 _SPEC = re.compile(rb"((?:[1-9][0-9]{0,8}(?:\.(?=.)|\Z)){0,64})([A-Z.]*)\Z", re.ASCII)
-_LINE = rb"[^\n]*(?:\n[ \t][^\n]*)*\n?"
+_FIELD_END = re.compile(rb"\n(?![ \t])")
 
 What = Literal["", "HEADER", "TEXT", "MIME"]
+
+
+class Fields(NamedTuple):
+    """A choice of header fields."""
+
+    names: frozenset[bytes]
+    """In lower case."""
+    invert: bool
+    """All but these."""
 
 
 class Section(NamedTuple):
@@ -25,8 +33,8 @@ class Section(NamedTuple):
     """What the response calls it."""
     path: tuple[int, ...] = ()
     what: What = ""
-    fields: re.Pattern[bytes] | None = None
-    """Finds the header fields that are wanted, if not all are."""
+    fields: Fields | None = None
+    """The header fields that are wanted, if not all are."""
     first: int = 0
     """Octets of the section that are left out at its start."""
     most: int | None = None
@@ -45,7 +53,10 @@ def parse(args: Cursor) -> Section:
     if words in (b"HEADER.FIELDS", b"HEADER.FIELDS.NOT"):
         args.space()
         names = args.several(args.astring)
-        fields, shown = _fields(names, invert=words.endswith(b"NOT")), b" (%b)" % b" ".join(map(astring, names))
+        fields = Fields(frozenset(name.lower() for name in names), words.endswith(b"NOT"))
+        if not names:
+            raise Bad(b"No header fields named")
+        shown = b" (%b)" % b" ".join(map(astring, names))
     args.expect(b"]")
     first, most = _partial(args)
     numbers = b".".join([b"%d" % number for number in path])
@@ -86,14 +97,6 @@ def _partial(args: Cursor) -> tuple[int, int | None]:
     return first, most
 
 
-def _fields(names: Sequence[bytes], invert: bool) -> re.Pattern[bytes]:
-    if not names:
-        raise Bad(b"No header fields named")
-    any_of = b"(?:%b)[ \t]*:" % b"|".join(map(re.escape, names))
-    start = rb"(?!%b|[ \t]|\r?\n)" % any_of if invert else any_of
-    return re.compile(rb"^" + start + _LINE, re.IGNORECASE | re.MULTILINE)
-
-
 def locate(section: Section, root: Part | None, size: int) -> tuple[int, int] | None:
     """Start and end in the message before `fields` and the partial; None when there is no such section."""
     if section.whole:
@@ -101,12 +104,18 @@ def locate(section: Section, root: Part | None, size: int) -> tuple[int, int] | 
     return None if root is None else mime.section(root, section.path, section.what)
 
 
-def choose(header: bytes, fields: re.Pattern[bytes]) -> bytes:
+def choose(header: bytes, fields: Fields) -> bytes:
     """The wanted fields in their order, and the empty line (RFC 3501, section 6.4.5: always there)."""
-    kept = b"".join(fields.findall(header))
-    if kept and not kept.endswith(b"\n"):
-        kept += b"\r\n"
-    return kept + b"\r\n"
+    if header and header[-1:] != b"\n":
+        header += b"\r\n"
+    names, invert = fields
+    kept = [
+        field
+        for field in _FIELD_END.split(header)
+        if (field[: field.find(b":")].rstrip().lower() in names) is not invert and field.strip()
+    ]
+    kept.append(b"\r\n")
+    return b"\n".join(kept)
 
 
 def clip(section: Section, start: int, end: int) -> tuple[int, int]:

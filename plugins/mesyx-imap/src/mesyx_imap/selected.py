@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
-from mesyx_core.api import Changed, Mailbox
+from mesyx_core.api import Changed, Mailbox, Uids
 from mesyx_imap import format, ranges
 from mesyx_imap.errors import Bad
 from mesyx_imap.parser import SYSTEM
@@ -38,6 +38,11 @@ class Selected:
         """Its message number, or 0 when the client does not know it."""
         at = bisect_left(self.uids, uid)
         return at + 1 if at < len(self.uids) and self.uids[at] == uid else 0
+
+    def within(self, uids: Uids) -> Iterator[int]:
+        """The UIDs that the client knows in these ranges."""
+        for low, high in uids:
+            yield from self.uids[bisect_left(self.uids, low) : bisect_right(self.uids, high)]
 
     def by_uid(self, asked: ranges.Set) -> list[tuple[int, int]]:
         """UID ranges, without those above what the client knows of."""

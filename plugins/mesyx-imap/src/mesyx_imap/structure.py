@@ -8,12 +8,13 @@ from mesyx_imap.format import nstring, string
 
 def envelope(given: Envelope) -> bytes:
     """An envelope in parentheses."""
+    author = _addresses(given.from_)  # who mostly is the sender as well, and is replied to
     return b"(%b %b %b %b %b %b %b %b %b %b)" % (
         nstring(given.date),
         nstring(given.subject),
-        _addresses(given.from_),
-        _addresses(given.sender),
-        _addresses(given.reply_to),
+        author,
+        author if given.sender == given.from_ else _addresses(given.sender),
+        author if given.reply_to == given.from_ else _addresses(given.reply_to),
         _addresses(given.to),
         _addresses(given.cc),
         _addresses(given.bcc),
@@ -25,7 +26,7 @@ def envelope(given: Envelope) -> bytes:
 def _addresses(given: tuple[Address, ...]) -> bytes:
     if not given:
         return b"NIL"
-    return b"(%b)" % b"".join([b"(%b %b %b %b)" % tuple(map(nstring, address)) for address in given])
+    return b"(%b)" % b"".join([b"(%b %b %b %b)" % tuple([nstring(value) for value in address]) for address in given])
 
 
 def body(part: Part, extended: bool) -> bytes:
