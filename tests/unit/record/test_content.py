@@ -18,7 +18,7 @@ from mesyx_core.vault import encoding
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "content"
 NOON = datetime(2026, 11, 22, 0, 0, tzinfo=UTC)
-HELD = {
+HELD: dict[str, tuple[Message, bytes | BlobRef]] = {
     "mail": (
         Message(kind="mail", time=NOON, sender="a@example.org", recipients=("b@example.org",)),
         b"Subject: x\r\n\r\ntext\r\n",

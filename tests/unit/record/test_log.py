@@ -35,7 +35,10 @@ ORIGIN = Origin(STORE, NODE, INCARNATION)
 ENTRIES = {entry["name"]: entry for entry in VECTOR["entries"]}
 CHAIN = [bytes.fromhex(one) for one in VECTOR["chain"]]
 IDS = [bytes.fromhex(entry["id"]) for entry in VECTOR["entries"]]
-HEADS = [Head(*(bytes.fromhex(v) if isinstance(v, str) else v for v in head)) for head in VECTOR["heads"]]
+HEADS = [
+    Head(bytes.fromhex(node), bytes.fromhex(incarnation), seq, bytes.fromhex(chain), ended)
+    for node, incarnation, seq, chain, ended in VECTOR["heads"]
+]
 SIGNED = bytes.fromhex(VECTOR["checkpoint"])
 
 
