@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mesyx_core.cli.command import ask, command, emit
-from mesyx_core.cli.show import plain
+from mesyx_core.cli.show import plain, shown
 from mesyx_core.cli.values import ROLES, Address, Duration
 
 
@@ -49,7 +49,7 @@ def invite(roles: tuple[str, ...], addresses: tuple[str, ...], expires: int, qr:
 
 def _invitation(result: Mapping[str, Any], qr: bool) -> str:
     line = plain(result["invitation"])
-    lines = [f"usable once, until {plain(result.get('expires'))}:"]
+    lines = [f"usable once, until {shown('expires', result.get('expires'))}:"]
     if qr:
         from mesyx_core.cli.qr import drawn
 

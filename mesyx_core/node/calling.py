@@ -11,8 +11,7 @@ import anyio
 
 from mesyx_core import config as configuration
 from mesyx_core import control
-from mesyx_core.api import Temporary
-from mesyx_core.node.home import Busy
+from mesyx_core.api import Busy
 
 WITH_PLUGINS: Final = frozenset({"node.invite", "store.add_node", "store.create", "doctor", "status"})
 """Verbs that look at the instances, or reach other nodes."""
@@ -43,6 +42,4 @@ async def call(file: Path, verb: str, arguments: Mapping[str, Any]) -> AsyncGene
             return
         except Busy:
             await anyio.sleep(0.1)  # a node that starts or stops: soon it has its socket, or is gone
-    raise Temporary(
-        f"{config.state}: another mesyx process is using this state", "wait until it is done, then try again"
-    )
+    raise Busy(f"{config.state}: another mesyx process is using this state", "wait until it is done, then try again")

@@ -8,13 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mesyx_core.api.errors import Misconfigured, Temporary
+from mesyx_core.api.errors import Busy, Misconfigured
 from mesyx_core.config import Config
 from mesyx_core.vault.nodekey import NodeKey
-
-
-class Busy(Temporary):
-    """Another process works on this state."""
 
 
 class Home:

@@ -164,6 +164,27 @@ def test_nested_values_read_as_a_tree_with_tables() -> None:
     assert table([], none="none") == "none"
 
 
+def test_deeper_records_are_blocks_and_numbers_are_shown_for_people() -> None:
+    stores = [
+        {
+            "name": "alice",
+            "bytes": 4154,
+            "peers": [{"node": "mx1", "since": 1795275785}, {"node": "mx2", "since": None}],
+        }
+    ]
+    assert nested({"seconds": 93784, "stores": stores}).splitlines() == [
+        "seconds: 1d 2h",
+        "stores:",
+        "  - name: alice",
+        "    bytes: 4.06 KiB",
+        "    peers:",
+        "      NODE  SINCE",
+        "      mx1   2026-11-21 15:43:05Z",
+        "      mx2   -",
+    ]
+    assert nested({"seconds": 0, "size": 1023}) == "seconds: 0s\nsize: 1023 B"
+
+
 def test_config_show_has_every_value_and_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mesyx.toml"
     file.write_text(
