@@ -15,7 +15,7 @@ _MONTHS: Final = {
 _HOURS: Final = {b"EST": -5, b"EDT": -4, b"CST": -6, b"CDT": -5, b"MST": -7, b"MDT": -6, b"PST": -8, b"PDT": -7}
 _CLOCK: Final = rb"(\d{1,2})[:.](\d{1,2})(?:[:.](\d{1,2}))?"
 _DATE = re.compile(
-    rb"\s*+(?:[A-Za-z]++[.,]*\s*+)?(\d{1,2})[\s-]*+([A-Za-z]{3})[A-Za-z]*+[.\s-]*+(\d{2,4})[\s,]++"
+    rb"\s*+(?:[A-Za-z]++[\s.,]*+)?(\d{1,2})[\s-]*+([A-Za-z]{3})[A-Za-z]*+[.\s-]*+(\d{2,4})[\s,]++"
     + _CLOCK
     + rb"\s*+(?:([+-])(\d\d):?(\d\d)|([A-Za-z]++))?"
 )
