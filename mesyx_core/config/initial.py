@@ -47,10 +47,6 @@ CLIENT: Final = """
 # For your own programs, on this machine.
 # [access.imap]
 # listen = "127.0.0.1:1143"
-
-# [access.submission]
-# use = "smtp"
-# listen = "127.0.0.1:1587"
 """
 
 

@@ -96,7 +96,9 @@ def test_only_the_nodes_user_may_connect(tmp_path: Path) -> None:
     assert anyio.run(main) == 0o600
 
 
-@pytest.mark.parametrize("line", [b"\n", b"{}\n", b"[]\n", b"not json\n", b'{"verb": 1, "arguments": []}\n', b"x" * 100])
+@pytest.mark.parametrize(
+    "line", [b"\n", b"{}\n", b"[]\n", b"not json\n", b'{"verb": 1, "arguments": []}\n', b"x" * 100]
+)
 def test_nonsense_is_answered_or_dropped_and_harms_nobody(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "s"
 
