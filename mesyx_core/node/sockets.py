@@ -16,6 +16,7 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup
 
 from mesyx_core.api.errors import Misconfigured, Temporary
+from mesyx_core.wire.limits import peer_key
 
 HANDSHAKE_SECONDS: Final = 20.0
 
@@ -51,17 +52,19 @@ class Doors:
         self._peers: Counter[str] = Counter()
 
     def enter(self, peer: Peer) -> bool:
-        if self._open >= self.total or self._peers[peer.host] >= self.per_peer:
+        key = peer_key(peer.host)
+        if self._open >= self.total or self._peers[key] >= self.per_peer:
             return False
         self._open += 1
-        self._peers[peer.host] += 1
+        self._peers[key] += 1
         return True
 
     def leave(self, peer: Peer) -> None:
+        key = peer_key(peer.host)
         self._open -= 1
-        self._peers[peer.host] -= 1
-        if not self._peers[peer.host]:
-            del self._peers[peer.host]
+        self._peers[key] -= 1
+        if not self._peers[key]:
+            del self._peers[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +181,15 @@ class Doorkeeper(asyncio.Protocol):
             return
         inner = self._make(peer)
         lost = inner.connection_lost
+        inside = True
 
         def leave(error: Exception | None) -> None:
-            self._doors.leave(peer)
+            nonlocal inside
+            if (
+                inside
+            ):  # of a failed STARTTLS handshake the loop tells sometimes once, sometimes never, the engine always
+                inside = False
+                self._doors.leave(peer)
             lost(error)
 
         inner.connection_lost = leave
