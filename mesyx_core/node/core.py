@@ -18,7 +18,8 @@ from mesyx_core.api import Dialer, Duplex, Filter, Message, Misconfigured, Perma
 from mesyx_core.config import Config
 from mesyx_core.exchange.join import Joining
 from mesyx_core.exchange.service import Exchange
-from mesyx_core.journal import Journal, PendingBlob
+from mesyx_core.journal import Draft, Journal, Log, PendingBlob
+from mesyx_core.journal.journal import RowChange
 from mesyx_core.node.addresses import Addresses
 from mesyx_core.node.clock import now
 from mesyx_core.node.home import Home
@@ -34,6 +35,9 @@ from mesyx_core.pipeline import Intake, Sealer
 from mesyx_core.plugins import Instance, Registry
 from mesyx_core.vault.stream import blob_key
 
+REPLICATION_SECONDS: Final = 60.0
+"""With acknowledge = "replicated": after so long without a peer's word the network is told to try again. What was sealed
+stays, and the copy that comes again is shown as the same message."""
 ROOM_CHECK: Final = 1.0
 """Seconds for which a look at the free disk holds."""
 
@@ -69,7 +73,7 @@ class Node:
             filters=self._filters(),
             blobs=BlobSource(journal, self.key.public),
             room=self._room,
-            commit=self.stores.commit,
+            commit=self._commit,
             limit=config.node.size_limit,
         )
         self.started = time.monotonic()
@@ -159,6 +163,17 @@ class Node:
             self._free = (time.monotonic(), free)
         if free - size < self.config.node.disk_reserve:
             raise Temporary("the server's disk is almost full")
+
+    async def _commit(self, entries: Sequence[tuple[Log, Draft]], rows: Sequence[RowChange] = ()) -> list[int]:
+        """What an ingress acknowledges: durable here, and on a peer as well where the config asks for that."""
+        seqs = await self.stores.commit(entries, rows)
+        if self.config.node.acknowledge == "replicated":
+            with anyio.move_on_after(REPLICATION_SECONDS) as scope:
+                for (log, _), seq in zip(entries, seqs, strict=True):
+                    await self.exchange.replicated(log.origin, seq)
+            if scope.cancelled_caught:
+                raise Temporary("no other node has confirmed the message yet")
+        return seqs
 
     async def accept(self, messages: Sequence[Message], space: str, state: Mapping[str, bytes]) -> Sequence[Verdict]:
         return await self.intake.accept(messages, self.rows.sealed(space, dict(state)))

@@ -15,6 +15,8 @@ from mesyx_core.vault import age
 from mesyx_core.vault.encoding import EncodingError, decode, encode
 
 LIMIT: Final = 1 << 20
+WORK: Final = 18
+"""log2 of the scrypt rounds: about a second for us, and for each guess of a thief."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,9 @@ def passphrase(file: Path) -> str:
 class Keyring:
     """The folder of sealed secrets of a client node."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, work: int = WORK) -> None:
         self.folder = folder
+        self._work = work
 
     def _file(self, store: bytes) -> Path:
         return self.folder / f"{store.hex()}.age"
@@ -60,7 +63,7 @@ class Keyring:
         """Durable on return; never in clear on the disk, not even for a moment."""
         value = encode([1, secrets.owner, list(secrets.identities)])
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_durably(self._file(store), age.encrypt_passphrase(value, phrase))
+        write_durably(self._file(store), age.encrypt_passphrase(value, phrase, work=self._work))
 
     def open(self, store: bytes, phrase: str) -> Secrets:
         """Takes about a second of one core, on purpose. Raises Refused for a wrong passphrase or a damaged file."""
