@@ -27,7 +27,7 @@ from mesyx_core.journal.writer import Writer
 from mesyx_core.record.checkpoint import Signer, Trail
 from mesyx_core.record.digest import Head
 from mesyx_core.record.entry import Entry, Kind, Origin, chain_start, check_payload, decode_header
-from mesyx_core.record.payloads import Earlier, End, Start
+from mesyx_core.record.payloads import MAX_EARLIER, Earlier, End, Start
 
 RowChange: TypeAlias = tuple[str, str, bytes | None]
 """(space, key, value); None removes."""
@@ -305,7 +305,7 @@ class Journal:
             log = self._running.get(other)
             if log is None or log.ended:
                 earlier.append((other, state))
-        return earlier
+        return earlier[:MAX_EARLIER]
 
     def _take(self, transaction: Transaction, origin: Origin, batch: intake.Batch) -> int:
         state = transaction.log(origin)
@@ -331,9 +331,15 @@ class Journal:
         await self._writer.run(partial(catalogue.arrived, hash=blob.hash))
 
     def _tell(self, changes: Sequence[tuple[Origin, int]]) -> None:
+        first: Exception | None = None
         for origin, seq in changes:
             for listener in list(self._listeners.values()):
-                listener(origin, seq)
+                try:
+                    listener(origin, seq)
+                except Exception as error:
+                    first = first or error
+        if first is not None:
+            raise first  # the others have heard; the event loop shows it
 
 
 @contextmanager

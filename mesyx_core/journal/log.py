@@ -11,7 +11,7 @@ from mesyx_core.journal.blobs import PendingBlob
 from mesyx_core.journal.errors import LogEnded
 from mesyx_core.journal.state import LogState
 from mesyx_core.record.checkpoint import Checkpoint, Signer, sign
-from mesyx_core.record.entry import MAX_PAYLOAD, Header, Origin, entry_id
+from mesyx_core.record.entry import MAX_BLOBS, MAX_PAYLOAD, Header, Origin, entry_id
 
 
 class Draft(NamedTuple):
@@ -45,6 +45,8 @@ def write(draft: Draft) -> Written:
     kind, epoch, number, s, payload, blobs = draft
     if len(payload) > MAX_PAYLOAD:
         raise Permanent("an entry's payload is larger than 1 MiB")
+    if len(blobs) > MAX_BLOBS:
+        raise Permanent("an entry refers to too many blobs")
     refs = tuple((blob.hash, blob.size) for blob in blobs)
     header = Header(kind, epoch, number, s, refs, len(payload), hashlib.sha256(payload).digest()).encode()
     return Written(kind, header, entry_id(header), payload, blobs)

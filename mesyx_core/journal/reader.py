@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from sqlalchemy import BindParameter, Connection, Engine, bindparam, select
+from sqlalchemy import BindParameter, Connection, Engine, bindparam, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from mesyx_core.journal.database import READERS, Statements, unreadable
@@ -114,7 +114,7 @@ class Reader:
     async def lacking(self, logs: Sequence[int], most: int) -> list[tuple[bytes, int]]:
         def read(connection: Connection) -> list[tuple[int, bytes]]:
             wanted = frozenset(logs)
-            found = connection.execute(select(BLOB.c.hash, BLOB.c.key, BLOB.c.size).where(BLOB.c.held == 0))
+            found = connection.execute(select(BLOB.c.hash, BLOB.c.key, BLOB.c.size).where(text("held = 0")))
             return sorted({(size, hash) for hash, key, size in found if key >> SHIFT in wanted})[:most]
 
         return [(hash, size) for size, hash in await self._run(read)]

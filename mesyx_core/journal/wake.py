@@ -18,10 +18,13 @@ def poster() -> Post:
     except RuntimeError:
         import trio
 
-        return trio.lowlevel.current_trio_token().run_sync_soon
+        return _unless_over(trio.lowlevel.current_trio_token().run_sync_soon)
+    return _unless_over(loop.call_soon_threadsafe)
 
+
+def _unless_over(soon: Callable[[Callable[[], None]], object]) -> Post:
     def post(call: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(call)
+            soon(call)
 
     return post

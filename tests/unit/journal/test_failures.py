@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import sqlite3
@@ -14,7 +15,9 @@ import anyio
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from mesyx_core.api import Permanent
 from mesyx_core.journal import CommitFailed, CommitUnknown, Draft, InUse, Journal, Log, LogEnded, Unreadable
+from mesyx_core.record.entry import Origin
 from mesyx_core.record.payloads import Earlier, decode_start
 from mesyx_core.vault.nodekey import NodeKey
 
@@ -239,3 +242,35 @@ async def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
         await begin(journal)
         assert folder.stat().st_mode & 0o777 == 0o700
         assert {path.stat().st_mode & 0o077 for path in folder.rglob("*")} == {0}
+
+
+async def test_a_listener_that_fails_keeps_no_other_from_hearing(tmp_path: Path) -> None:
+    heard: list[int] = []
+    shown: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: shown.append(type(context["exception"]).__name__)
+    )
+
+    def failing(origin: Origin, seq: int) -> None:
+        raise KeyError(seq)
+
+    async with Journal.open(tmp_path) as journal:
+        log = await begin(journal)
+        journal.on_commit(failing)
+        journal.on_commit(lambda _, seq: heard.append(seq))
+        await journal.commit([(log, sealed(b"x"))])
+        await anyio.lowlevel.checkpoint()
+    assert heard == [2]
+    assert shown == ["KeyError"]
+
+
+async def test_what_others_would_refuse_is_not_written(tmp_path: Path) -> None:
+    async with Journal.open(tmp_path) as journal:
+        log = await begin(journal)
+        blobs = [journal.new_blob() for _ in range(33)]
+        for blob in blobs:
+            await blob.finish()
+        for draft in (sealed(b"x", *blobs), sealed(bytes((1 << 20) + 1))):
+            with pytest.raises(Permanent):
+                await journal.commit([(log, draft)])
+        assert log.seq == 1

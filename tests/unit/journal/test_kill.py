@@ -135,7 +135,7 @@ async def check_log(journal: Journal, origin: Origin, referred: set[bytes], earl
     return seen
 
 
-@pytest.mark.timeout(60 + 10 * KILLS)
+@pytest.mark.timeout(60 + 30 * KILLS)
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     chance = random.Random(7)  # moments, not secrets
     told = Acknowledged()
