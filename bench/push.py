@@ -1,6 +1,6 @@
 """Live push: from the gateway's `250` to `* EXISTS` in an IDLE at the client, both real nodes on loopback.
 
-    python bench/push.py [--count 500] [--rate 50] [--json]
+python bench/push.py [--count 500] [--rate 50] [--json]
 """
 
 from __future__ import annotations

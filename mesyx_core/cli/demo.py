@@ -5,7 +5,6 @@ both.
 from __future__ import annotations
 
 import imaplib
-import json
 import secrets
 import signal
 import smtplib
@@ -18,12 +17,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from email.message import EmailMessage
+from email.policy import SMTP
 from pathlib import Path
 from typing import Any, Final
 
+import anyio
 import click
 
 from mesyx_core.api import MesyxError, Temporary
+from mesyx_core.node import call
+from mesyx_core.node.home import create
 
 ADDRESS: Final = "alice@example.org"
 STORE: Final = "alice"
@@ -36,21 +39,18 @@ class DemoNode:
 
     def __init__(self, folder: Path, name: str, roles: Sequence[str], sections: str) -> None:
         self.name = name
-        self.config = folder / name / "mesyx.toml"
         self.log = folder / f"{name}.log"
-        if not self.config.exists():
-            flags = [word for role in roles for word in ("--role", role)]
-            mesyx("init", str(folder / name), "--name", name, *flags)
-            with self.config.open("a") as file:
-                file.write(sections)
+        self.config, _ = create(folder / name, name, roles)
+        with self.config.open("a") as file:
+            file.write(sections)
 
-    def ask(self, *words: str) -> str:
-        """A command to this node; its output."""
-        return mesyx(*words, "-c", str(self.config))
+    def ask(self, verb: str, **arguments: Any) -> Any:
+        """What a command would ask of this node."""
 
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.ask("status", "--json"))
-        return found
+        async def answer() -> Any:
+            return [part async for part in call(self.config, verb, arguments)][-1]["result"]
+
+        return anyio.run(answer)
 
     @contextmanager
     def running(self, *words: str) -> Iterator[None]:
@@ -81,14 +81,6 @@ class DemoNode:
         raise MesyxError(f"the demo's node {self.name} did not start", f"see {self.log}")
 
 
-def mesyx(*words: str) -> str:
-    """One of our own commands in a process of its own, as a person would type it."""
-    done = subprocess.run([sys.executable, "-m", "mesyx_core", *words], capture_output=True, text=True, timeout=60)
-    if done.returncode:
-        raise MesyxError(f"`mesyx {words[0]}` failed in the demo: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
-
-
 def port(wanted: int) -> int:
     """The wanted port, or any free one."""
     for each in (wanted, 0):
@@ -107,7 +99,7 @@ def run(once: bool, folder: Path | None) -> int:
     with ExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mesyx-demo-")))
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         cluster = Cluster(folder)
         cluster.start(stack)
         cluster.show_message()
@@ -141,18 +133,16 @@ class Cluster:
         return f'\n[access.imap]\nlisten = "127.0.0.1:{self.imap}"\n\n[transport.https]\n'
 
     def start(self, stack: ExitStack) -> None:
-        """Start both nodes and join them by an invitation, as a person would."""
-        phrase = ("--passphrase-file", str(self.passphrase))
+        """Start both nodes and join them by an invitation, as a person would with the commands of the tutorial."""
         stack.enter_context(self.gateway.running())
         say("gateway", f"listens for SMTP on 127.0.0.1:{self.smtp} and for nodes on https://127.0.0.1:{self.https}")
-        self.client.ask("store", "create", STORE, *phrase)
-        stack.enter_context(self.client.running(*phrase))
-        say("client", f"made the store {STORE!r} and listens for IMAP on 127.0.0.1:{self.imap}")
-        roles = ("--role", "accept", "--role", "exchange")
-        invitation = self.gateway.ask("node", "invite", *roles, "--address", ADDRESS).splitlines()[-1]
-        self.client.ask("store", "add-node", STORE, invitation, *phrase)
+        stack.enter_context(self.client.running())
+        made = self.client.ask("store.create", name=STORE, passphrase_file=str(self.passphrase))
+        say("client", f"listens for IMAP on 127.0.0.1:{self.imap} and made the store {STORE!r}, {made['fingerprint']}")
+        offer = self.gateway.ask("node.invite", roles=["accept", "exchange"], addresses=[ADDRESS])
+        self.client.ask("store.add_node", name=STORE, invitation=offer["invitation"])
         say("gateway", f"was invited into the store and accepts mail for {ADDRESS}")
-        self.password = self.client.ask("login", "add", STORE, "--label", "demo").splitlines()[-1].split()[-1]
+        self.password = self.client.ask("login.add", store=STORE, label="demo")["password"]
 
     def show_message(self) -> None:
         """A real message by SMTP into the gateway, and read by IMAP from the client."""
@@ -167,7 +157,7 @@ class Cluster:
             smtp.ehlo()
             smtp.mail("bob@example.com")
             smtp.rcpt(ADDRESS)
-            code, reply = smtp.data(message.as_bytes())
+            code, reply = smtp.data(message.as_bytes(policy=SMTP))
         if code != 250:
             raise MesyxError(f"the gateway did not take the demo's message: {code} {reply.decode('ascii', 'replace')}")
         say("gateway", f"answered: {code} {reply.decode('ascii', 'replace')}")
@@ -221,7 +211,7 @@ class Cluster:
 
         with Live(refresh_per_second=4) as live:
             while True:
-                panels = [Panel(_summary(node.status()), title=node.name) for node in (self.gateway, self.client)]
+                panels = [Panel(_summary(node.ask("status")), title=node.name) for node in (self.gateway, self.client)]
                 live.update(Columns(panels, equal=True, expand=True))
                 time.sleep(0.5)
 

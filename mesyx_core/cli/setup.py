@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -10,8 +9,6 @@ import click
 
 from mesyx_core.cli.command import command
 from mesyx_core.cli.values import ROLES, Name
-
-KEY_FORM = "mesyx-node-key-1:"
 
 
 def _hostname() -> str:
@@ -33,29 +30,14 @@ def _hostname() -> str:
 )
 def init(folder: Path, name: str, roles: tuple[str, ...]) -> None:
     """Make a new node in DIR: its config, its state folder and its key."""
-    from mesyx_core.config import write_initial
+    from mesyx_core.node.home import create
 
-    file = write_initial(folder, name, roles)
-    state = folder / "state"
-    state.mkdir(mode=0o700, exist_ok=True)
-    state.chmod(0o700)
-    kept = not _write_key(state / "node.key")
+    file, kept = create(folder, name, roles)
     click.echo(f"{file}: the config; add its listeners there")
-    click.echo(f"{state / 'node.key'}: the node's key{', which was there already' if kept else ''}; keep it secret")
+    click.echo(
+        f"{folder / 'state' / 'node.key'}: the node's key{', which was there already' if kept else ''}; keep it secret"
+    )
     click.echo(f"next: mesyx run -c {file}")
-
-
-def _write_key(path: Path) -> bool:
-    """A new node key, durable; False when there is one already."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return False
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(f"{KEY_FORM}{os.urandom(32).hex()}\n")
-        file.flush()
-        os.fsync(handle)
-    return True
 
 
 @command("mesyx completion bash > ~/.local/share/bash-completion/completions/mesyx")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from mesyx_core.api.errors import Busy, Misconfigured
-from mesyx_core.config import Config
+from mesyx_core.config import Config, write_initial
 from mesyx_core.vault.nodekey import NodeKey
+
+KEY_FORM: Final = "mesyx-node-key-1:"
 
 
 class Home:
@@ -54,11 +57,34 @@ class Home:
             os.close(descriptor)
 
 
+def create(folder: Path, name: str, roles: Sequence[str]) -> tuple[Path, bool]:
+    """A new node in `folder`: config, state folder, key. Gives the config's path, and whether the key was there
+    already: it is never replaced. Raises Refused, Misconfigured."""
+    file = write_initial(folder, name, roles)
+    state = folder / "state"
+    state.mkdir(mode=0o700, exist_ok=True)
+    state.chmod(0o700)
+    return file, not _write_key(state / "node.key")
+
+
+def _write_key(path: Path) -> bool:
+    """A new node key, durable; False when there is one already."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(f"{KEY_FORM}{os.urandom(32).hex()}\n")
+        file.flush()
+        os.fsync(handle)
+    return True
+
+
 def parse_key(path: Path, text: str) -> NodeKey:
     try:
-        secret = bytes.fromhex(text.removeprefix("mesyx-node-key-1:"))
+        secret = bytes.fromhex(text.removeprefix(KEY_FORM))
     except ValueError as error:
         raise Misconfigured(f"{path}: is not a node key", "restore it from a backup of this node") from error
-    if len(secret) != 32 or not text.startswith("mesyx-node-key-1:"):
+    if len(secret) != 32 or not text.startswith(KEY_FORM):
         raise Misconfigured(f"{path}: is not a node key", "restore it from a backup of this node")
     return NodeKey(secret)

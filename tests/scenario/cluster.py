@@ -137,8 +137,8 @@ def gateway(folder: Path, extra: str = "") -> Node:
     node.init()
     node.configure(
         f'\n[ingress.mx]\nuse = "smtp"\nlisten = "127.0.0.1:{node.ports["smtp"]}"\n'
-        f'\n[transport.tcp]\nlisten = "127.0.0.1:{node.ports["https"]}"\n'
-        f'address = "tcp://127.0.0.1:{node.ports["https"]}"\n{extra}'
+        f'\n[transport.https]\nlisten = "127.0.0.1:{node.ports["https"]}"\n'
+        f'address = "https://127.0.0.1:{node.ports["https"]}"\n{extra}'
     )
     return node
 
@@ -149,7 +149,7 @@ def client(folder: Path, extra: str = "") -> Node:
     passphrase.chmod(0o600)
     node = Node(folder, ("client", "exchange"), passphrase, ports={"imap": free_port()})
     node.init()
-    node.configure(f'\n[access.imap]\nlisten = "127.0.0.1:{node.ports["imap"]}"\n\n[transport.tcp]\n{extra}')
+    node.configure(f'\n[access.imap]\nlisten = "127.0.0.1:{node.ports["imap"]}"\n\n[transport.https]\n{extra}')
     return node
 
 
