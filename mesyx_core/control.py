@@ -129,7 +129,7 @@ async def _run(stream: ByteStream, handle: Verb, line: bytes) -> None:
     except (anyio.BrokenResourceError, anyio.ClosedResourceError):
         return
     except Exception as error:
-        log.error("a command failed: %s", type(error).__name__, exc_info=log.isEnabledFor(logging.DEBUG))
+        log.error("a command failed: %s", type(error).__name__)
         await _send_error(
             stream, "MesyxError", f"the node failed inside ({type(error).__name__})", "see the node's log"
         )

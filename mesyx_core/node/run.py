@@ -17,7 +17,7 @@ from anyio.to_thread import run_sync
 from mesyx_core import config as configuration
 from mesyx_core import control
 from mesyx_core.api import MesyxError
-from mesyx_core.node import secrets, verbs
+from mesyx_core.node import faults, secrets, verbs
 from mesyx_core.node.core import Node
 from mesyx_core.node.instances import single
 
@@ -48,6 +48,7 @@ async def serve(
     bound.
     """
     config = configuration.load(file)
+    faults.install()
     async with Node.opened(config) as node:
         node.live = True
         node.owner_key = owner_key

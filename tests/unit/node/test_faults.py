@@ -1,0 +1,50 @@
+"""Uncaught faults tell type and place and nothing else: their text may hold a message's bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import threading
+
+import pytest
+
+from mesyx_core.node import faults
+
+SECRET = "the text of a message"
+
+
+class Careless:
+    def __del__(self) -> None:
+        raise ValueError(SECRET)
+
+
+def fail() -> None:
+    raise ValueError(SECRET)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_faults_in_loop_thread_and_clean_up_name_no_value(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for owner, hook in ((threading, "excepthook"), (faults.sys, "unraisablehook")):
+        monkeypatch.setattr(owner, hook, getattr(owner, hook))
+
+    async def main() -> None:
+        faults.install()
+        asyncio.get_running_loop().call_soon(fail)
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+        careless = Careless()
+        del careless
+        gc.collect()
+        await asyncio.sleep(0.01)
+
+    with caplog.at_level(logging.DEBUG, logger="mesyx_core"):
+        asyncio.run(main())
+    told = [record.getMessage() for record in caplog.records if record.name == "mesyx_core.node.faults"]
+    assert len(told) == 3
+    assert all("ValueError at test_faults.py:" in line for line in told)
+    out = capfd.readouterr()
+    assert SECRET not in "".join([*told, out.out, out.err])
