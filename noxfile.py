@@ -84,6 +84,25 @@ def scenario(session: nox.Session) -> None:
 
 
 @nox.session
+def corpus(session: nox.Session) -> None:
+    """The long form of the scenario with real mail: all 3,000 of MESYX_CORPUS."""
+    long_form(session, "test_corpus", "test_offline")
+
+
+@nox.session
+def kill(session: nox.Session) -> None:
+    """The long form of the scenario with `kill -9`: the gateway 50 times under load, the client 20 times."""
+    long_form(session, "test_kill")
+
+
+def long_form(session: nox.Session, *modules: str) -> None:
+    session.run(str(ROOT / "scripts" / "peers"), "--check", external=True)
+    install(session, *PLUGINS)
+    session.env["MESYX_FULL"] = "1"
+    pytest(session, ROOT, "-s", *(f"tests/scenario/{module}.py" for module in modules))
+
+
+@nox.session
 def types(session: nox.Session) -> None:
     """mypy, strict: the core, each plugin, and the tests."""
     editable(session, "mypy>=1.18")

@@ -13,10 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import anyio
+
+from mesyx_core import control
 
 PASSPHRASE = "correct horse battery staple"
 MESYX = [sys.executable, "-P", "-m", "mesyx_core"]
@@ -57,6 +61,11 @@ class Node:
     def log(self) -> Path:
         return self.folder.parent / f"{self.folder.name}.log"
 
+    @property
+    def temporary(self) -> Path:
+        """Where its process leaves temporary files."""
+        return self.folder.parent / f"{self.folder.name}.tmp"
+
     def init(self) -> None:
         words = [word for role in self.roles for word in ("--role", role)]
         run("init", self.folder, "--name", self.folder.name, *words)
@@ -72,14 +81,29 @@ class Node:
     def json(self, *words: str | Path) -> Any:
         return json.loads(self.cli(*words, "--json").stdout)
 
+    def ask(self, verb: str, **arguments: Any) -> Any:
+        """What the running node answers, without a process for the command."""
+
+        async def main() -> Any:
+            async with aclosing(control.call(self.folder / "state" / "control.sock", verb, arguments)) as answers:
+                async for answer in answers:
+                    if "result" in answer:
+                        return answer["result"]
+
+        return anyio.run(main)
+
     def start(self, timeout: float = 30) -> None:
         """Run it and wait for `ready`."""
         words = ["run", "-c", str(self.config)]
         if self.passphrase is not None:
             words += ["--passphrase-file", str(self.passphrase)]
         ended, self.ready = threading.Event(), False
+        self.temporary.mkdir(exist_ok=True)
+        environment = {**os.environ, "TMPDIR": str(self.temporary)}
         with self.log.open("a") as log:
-            self.process = subprocess.Popen([*MESYX, *words], stdout=subprocess.PIPE, stderr=log, text=True)
+            self.process = subprocess.Popen(
+                [*MESYX, *words], stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+            )
         threading.Thread(target=self._read, args=(self.process, ended), daemon=True).start()
         ended.wait(timeout)
         if not self.ready:
@@ -122,6 +146,8 @@ class Pair:
     address: str = "alice@example.org"
     user: str = "alice"
     password: str = ""
+    kit: str = ""
+    """The store's recovery kit."""
 
     @property
     def smtp(self) -> int:
@@ -153,12 +179,14 @@ def client(folder: Path, extra: str = "") -> Node:
     return node
 
 
-def joined(folder: Path, *, gateway_extra: str = "", client_extra: str = "") -> Pair:
+def joined(folder: Path, stack: ExitStack, *, gateway_extra: str = "", client_extra: str = "") -> Pair:
     """Both nodes running, a store made, the gateway a member, an app password given: by the commands of the README."""
     pair = Pair(gateway(folder / "mx1", gateway_extra), client(folder / "laptop", client_extra))
+    stack.callback(pair.gateway.kill)
+    stack.callback(pair.client.kill)
     assert pair.client.passphrase is not None
     pair.gateway.start()
-    pair.client.cli("store", "create", pair.user, "--passphrase-file", pair.client.passphrase)
+    pair.kit = pair.client.cli("store", "create", pair.user, "--passphrase-file", pair.client.passphrase).stdout
     pair.client.start()
     roles = ("--role", "accept", "--role", "exchange")
     invitation = pair.gateway.cli("node", "invite", *roles, "--address", pair.address).stdout.splitlines()[-1]
@@ -171,12 +199,8 @@ def joined(folder: Path, *, gateway_extra: str = "", client_extra: str = "") -> 
 @contextmanager
 def cluster(folder: Path, **options: str) -> Iterator[Pair]:
     """A joined pair; stopped at the end, whatever happened."""
-    pair = joined(folder, **options)
-    try:
-        yield pair
-    finally:
-        pair.gateway.kill()
-        pair.client.kill()
+    with ExitStack() as stack:
+        yield joined(folder, stack, **options)
 
 
 def wait_for(what: str, check: Any, timeout: float = 30, interval: float = 0.05) -> Any:
