@@ -137,7 +137,7 @@ class Account:
 
     async def status(self) -> Progress:
         """How far the store is opened."""
-        return await asyncio.to_thread(self.feed.progress)
+        return await self.feed.progress()
 
     async def trace(self, node: bytes, incarnation: bytes, seq: int) -> Trace:
         """What became of an entry."""

@@ -90,16 +90,22 @@ class Feed:
         self._retry.update(why)
         self._wake.set()
 
-    def progress(self) -> Progress:
-        with self._ledger.database.read() as db:
-            waits = dict(db.execute("SELECT why, count(*) FROM pending GROUP BY why").fetchall())
-            violations = db.execute("SELECT count(*) FROM violation").fetchone()[0]
-        behind = sum(
-            max(0, seq - self._ledger.cursors.get(self._ledger.origins.get(origin, 0), 0))
-            for origin, seq in self._heads.items()
-        )
+    async def progress(self) -> Progress:
+        """How far the store is opened, now."""
+        heads = await self._journal.heads(self._store)
+        waits, violations = await asyncio.to_thread(self._waits)
+        behind = sum(max(0, head.seq - self._cursor(head.node, head.incarnation)) for head in heads)
         locked = waits.pop("locked", 0)
         return Progress(self._opened, behind, sum(waits.values()), locked, violations)
+
+    def _waits(self) -> tuple[dict[str, int], int]:
+        with self._ledger.database.read() as db:
+            waits = dict(db.execute("SELECT why, count(*) FROM pending GROUP BY why").fetchall())
+            return waits, db.execute("SELECT count(*) FROM violation").fetchone()[0]
+
+    def _cursor(self, node: bytes, incarnation: bytes) -> int:
+        row = self._ledger.origins.get((node, incarnation))
+        return 0 if row is None else self._ledger.cursors[row]
 
     # --- the loop -----------------------------------------------------------------------------------------------------
 
@@ -227,8 +233,7 @@ class Feed:
         return await asyncio.get_running_loop().run_in_executor(self._keeping, work, *arguments)
 
     def _is_opened(self, dot: Dot) -> bool:
-        row = self._ledger.origins.get((dot.node, dot.incarnation))
-        return row is not None and self._ledger.cursors[row] >= dot.seq
+        return self._cursor(dot.node, dot.incarnation) >= dot.seq
 
     # --- what was passed over ---------------------------------------------------------------------------------------
 

@@ -99,6 +99,13 @@ class Database:
             finally:
                 self._idle.append(db)
 
+    def check(self) -> list[str]:
+        """What is wrong with the file, if anything."""
+        with self.read() as db:
+            found = [row[0] for row in db.execute("PRAGMA integrity_check")]
+            found += [row[0] for row in db.execute("PRAGMA cipher_integrity_check")]
+        return [text for text in found if text != "ok"]
+
     def close(self) -> None:
         """Close every connection; none may be in use."""
         with self._writing:

@@ -294,7 +294,10 @@ def decode(data: bytes) -> Batch:
     if version != VERSION:
         raise OpsError("a batch of ops of an unknown version")
     reader = _Reader(origins)
-    return Batch(_int(clock, MAX_CLOCK), tuple(reader.op(op) for op in _list(ops, MAX_OPS)))
+    batch = Batch(_int(clock, MAX_CLOCK), tuple(reader.op(op) for op in _list(ops, MAX_OPS)))
+    if encode(batch) != data:
+        raise OpsError("a batch of ops is not in its one form")
+    return batch
 
 
 def _list(value: Any, limit: int) -> list[Any]:
