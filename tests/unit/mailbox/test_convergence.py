@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -161,15 +162,15 @@ _STEP = st.one_of(
 @settings(max_examples=40, deadline=None)
 @given(st.lists(_STEP, max_size=12), st.lists(st.integers(0, 2), max_size=20), st.lists(st.integers(0, 2), max_size=20))
 def test_any_order_of_arrival_gives_one_result(
-    steps: list[tuple[object, ...]], first: list[int], second: list[int]
+    steps: list[tuple[Any, ...]], first: list[int], second: list[int]
 ) -> None:
     clients = [Client(origin) for origin in _CLIENTS]
     for what, who, *how in steps:
-        client, other = clients[who], clients[1 - who]  # type: ignore[index, operator]
+        client, other = clients[who], clients[1 - who]
         if what == "flag":
-            client.flag(*how)  # type: ignore[arg-type]
+            client.flag(*how)
         elif what == "move":
-            client.move(*how)  # type: ignore[arg-type]
+            client.move(*how)
         else:
             for at, data in other.seen.items():
                 if at not in client.seen:

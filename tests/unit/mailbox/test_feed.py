@@ -87,7 +87,8 @@ def test_a_key_of_an_epoch_counts_once(play: Play, letter: Letter) -> None:
         epoch = await mx._epoch(Target("keyset", mx.keyset.id))
         index, key = epoch.take()
         for n in (2, 3):
-            context = Context(*mx.log.origin, Kind.SEALED, epoch.number, index)
+            origin = mx.log.origin
+            context = Context(origin.store, origin.node, origin.incarnation, Kind.SEALED, epoch.number, index)
             s, payload = seal(key, context, content.pack(letter(n), letter(n).body.data), os.urandom)
             await rig.journal.commit([(mx.log, Draft(Kind.SEALED, epoch.number, index, s, payload))])
         async with rig.account(laptop) as account:
