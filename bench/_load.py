@@ -18,8 +18,8 @@ from pathlib import Path
 
 import uvloop
 
-CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus" / "mail.tar.xz"
-"""3,000 real mails, where the checkout has them beside it."""
+CORPUS = Path(__file__).resolve().parents[1] / "tests" / "corpus" / "mail.tar.xz"
+"""3,000 real mails."""
 
 
 def corpus(path: Path) -> Iterator[bytes]:

@@ -10,19 +10,15 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-PLACES = ("../shared/corpus/mail.tar.xz", "../../shared/corpus/mail.tar.xz")
 _TRACE = re.compile(rb"Return-Path: <[^\r\n]*>\r\n(?:Received: from [^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)+")
 
 
 def archive() -> Path:
-    """Where they are: MESYX_CORPUS, or beside the checkout. Fails when they are not there."""
-    root = Path(__file__).resolve().parents[2]
+    """Where they are: tests/corpus, or what MESYX_CORPUS names. Fails when they are not there."""
     given = os.environ.get("MESYX_CORPUS")
-    places = [Path(given)] if given else [root / place for place in PLACES]
-    for place in places:
-        if place.is_file():
-            return place
-    raise AssertionError(f"no corpus of mails at {places[0]}: name its archive in MESYX_CORPUS")
+    place = Path(given) if given else Path(__file__).resolve().parents[1] / "corpus" / "mail.tar.xz"
+    assert place.is_file(), f"no corpus of mails at {place}: name its archive in MESYX_CORPUS"
+    return place
 
 
 @cache

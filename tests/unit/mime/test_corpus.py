@@ -1,6 +1,6 @@
 """Three thousand real mails, read by us, by the standard library and by fast-mail-parser.
 
-The corpus is mail.tar.xz in the folder that MESYX_CORPUS names, or in ../shared/corpus beside the checkout. Where the
+The corpus is tests/corpus/mail.tar.xz, or the archive that MESYX_CORPUS names. Where the
 other two agree with one another, we agree with them; where they do not, nobody is right.
 """
 
@@ -35,8 +35,7 @@ class Read(NamedTuple):
 def corpus() -> Iterator[bytes]:
     """Each mail as it came over the wire: without the mbox line, with CR LF."""
     named = os.environ.get("MESYX_CORPUS")
-    place = Path(named) if named else Path(__file__).parents[4] / "shared" / "corpus"
-    with tarfile.open(place / "mail.tar.xz" if place.is_dir() else place) as tar:
+    with tarfile.open(Path(named) if named else Path(__file__).parents[2] / "corpus" / "mail.tar.xz") as tar:
         for member in tar:
             file = tar.extractfile(member)
             if file is not None:
