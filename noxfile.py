@@ -21,6 +21,7 @@ PLUGINS = sorted(p.parent.name.removeprefix("mesyx-") for p in (ROOT / "plugins"
 CORE_TESTS = ["unit", "contract", "simulation", "fuzz"]
 ORACLES = ["pyrage>=1.4", "fast-mail-parser>=0.10"]
 SAFE = {"PYTHONSAFEPATH": "1"}
+INSTALLED = "import mesyx_core; assert 'site-packages' in mesyx_core.__file__, 'tests must not see the checkout'"
 _built: dict[Path, Path] = {}
 
 
@@ -59,6 +60,7 @@ def pytest(session: nox.Session, home: Path, *what: str) -> None:
     """Run tests of `home` with the root's settings; what follows `--` on nox's command line is handed on."""
     config = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(home), "-p", "no:cacheprovider"]
     with session.chdir(home):
+        session.run("python", "-c", INSTALLED, env=SAFE, silent=True)
         session.run("pytest", *config, *what, *session.posargs, env=SAFE)
 
 
@@ -105,7 +107,7 @@ def long_form(session: nox.Session, *modules: str) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy, strict: the core, each plugin, and the tests."""
-    editable(session, "mypy>=1.18")
+    editable(session, "mypy>=1.18", "nox")
     session.run("mypy", "-p", "mesyx_core")
     for plugin in PLUGINS:
         session.run("mypy", f"plugins/mesyx-{plugin}/src")

@@ -63,6 +63,7 @@ def measure(pair: Pair, count: int, rate: float) -> list[float]:
     accepted: dict[int, float] = {}
     with smtplib.SMTP("127.0.0.1", pair.smtp) as smtp:
         smtp.ehlo()
+        assert smtp.sock is not None
         smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         began = time.perf_counter()
         for number in range(1, count + 1):

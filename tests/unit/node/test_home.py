@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mesyx_core.api import Misconfigured, Refused
+from mesyx_core.api import Busy, Misconfigured, Refused
 from mesyx_core.config import load, write_initial
-from mesyx_core.node.home import Busy, Home
+from mesyx_core.node.home import Home
 from mesyx_core.node.secrets import Keyring, Secrets, passphrase
 
 KEY = "mesyx-node-key-1:" + "ab" * 32

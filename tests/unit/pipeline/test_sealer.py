@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -16,9 +18,9 @@ from tests.unit.pipeline.kit import READER, Disk, authority
 OP = content.pack_inner("op", [1])
 
 
-async def put(disk: Disk, sealer: object, count: int = 1, **fields: object) -> None:
+async def put(disk: Disk, sealer: Any, count: int = 1, **fields: Any) -> None:
     for _ in range(count):
-        log, draft = await sealer.seal(Content(OP, **fields))  # type: ignore[attr-defined]
+        log, draft = await sealer.seal(Content(OP, **fields))
         await disk.commit([(log, draft)])
 
 

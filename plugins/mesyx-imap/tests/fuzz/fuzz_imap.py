@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any
 
 from mesyx_imap.commands import COMMANDS
 from mesyx_imap.limits import Limits
@@ -17,7 +17,6 @@ from mesyx_core.api import LoginFailed, View
 from mesyx_core.testing.context import StandIn
 from mesyx_core.testing.view import MemoryView
 
-_T = TypeVar("_T")
 _LIMITS = Limits(append=1 << 17, held=1 << 18)
 _MAIL = (
     b"From: Bob <bob@example.org>\r\nSubject: lunch\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n"
@@ -89,7 +88,7 @@ class _Pieces:
     def admitted(self) -> None:
         self.reader.admit()
 
-    def next(self, take: Callable[[], _T | None]) -> _T:
+    def next(self, take: Callable[[], Any]) -> Any:
         """As a driver waits, but out of pieces it closes."""
         while (found := take()) is None:
             piece = next(self._pieces, None)
