@@ -50,7 +50,10 @@ class Content:
 def pack(message: Message, body: bytes | BlobRef) -> bytes:
     """The bytes to seal for `message`; its own body is not looked at."""
     inner: bytes | list[Any] = body if isinstance(body, bytes) else list(body)
-    return encoding.encode([VERSION, message.kind, _fields(message), inner])
+    value = [VERSION, message.kind, dict(sorted(_fields(message).items())), inner]
+    if any(isinstance(each, float) for each in message.envelope.values()):
+        return encoding.encode(value)
+    return encoding.encode_ordered(value)
 
 
 def pack_inner(kind: Inner, value: Any) -> bytes:
@@ -119,14 +122,24 @@ def _fields(message: Message) -> dict[int, Any]:
     if message.claimed is not None:
         fields[_CLAIMED] = milliseconds(message.claimed)
     if message.envelope:
-        fields[_ENVELOPE] = dict(message.envelope)
+        fields[_ENVELOPE] = _ordered(message.envelope)
     if message.tags:
-        fields[_TAGS] = dict(message.tags)
+        fields[_TAGS] = _ordered(message.tags)
     if message.importance != "normal":
         fields[_IMPORTANCE] = message.importance
     if message.flags:
         fields[_FLAGS] = sorted(message.flags)
     return fields
+
+
+def _ordered(texts: Mapping[str, Any]) -> dict[str, Any]:
+    """In the order of deterministic CBOR."""
+    return {key: texts[key] for key in sorted(texts, key=_place)}
+
+
+def _place(key: str) -> tuple[int, bytes]:
+    encoded = key.encode()
+    return len(encoded), encoded
 
 
 def _message(kind: Kind, value: Any, body: bytes) -> Message:

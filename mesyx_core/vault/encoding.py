@@ -30,6 +30,13 @@ def encode(value: Any) -> bytes:
     return cbor2.dumps(value, canonical=True)
 
 
+def encode_ordered(value: Any) -> bytes:
+    """What `encode` gives, but sooner, for a value without floats whose dicts have their keys in order already:
+    ascending ints, or strings by their length in UTF-8, then bytewise.
+    """
+    return cbor2.dumps(value)
+
+
 def labelled(label: str, *values: Any) -> bytes:
     """The input of a hash, MAC or signature: label and values, unambiguous for any values."""
     return PREFIX + label.encode("ascii") + b"\x00" + encode(list(values))

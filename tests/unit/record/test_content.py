@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesyx_core.api import Bytes, Message
+from mesyx_core.api import Bytes, Message, Scalar
 from mesyx_core.record import content
 from mesyx_core.record.content import BlobRef, Content
 from mesyx_core.record.shape import RecordError
@@ -146,3 +146,17 @@ def test_times_come_back_to_the_millisecond(time: datetime, minutes: int) -> Non
 
 def test_an_irc_line_stays_small() -> None:
     assert len(content.pack(*HELD["line"])) < 100
+
+
+SCALARS = st.one_of(
+    st.text(), st.integers(-(2**63), 2**63), st.floats(allow_nan=False), st.booleans(), st.binary(), st.none()
+)
+
+
+@given(st.dictionaries(st.text(max_size=30), SCALARS), st.dictionaries(st.text(max_size=30), st.text()))
+def test_what_is_packed_in_haste_is_deterministic(envelope: dict[str, Scalar], tags: dict[str, str]) -> None:
+    message = Message(
+        kind="mail", time=datetime.now(UTC), sender="a", mailbox="b", direction="out", envelope=envelope, tags=tags
+    )
+    packed = content.pack(message, b"body")
+    assert packed == encoding.encode(encoding.decode(packed, limit=1 << 20))
