@@ -6,6 +6,7 @@ Delimiter lines are looked for among all open multiparts at once, so that a mess
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from mesyx_core.mime.addresses import parse_addresses
@@ -57,6 +58,7 @@ class Scanner:
         self.parameters = limits.parameters * 1000
         self.addresses = limits.addresses * 10
         self.stack: list[_Open] = []
+        self.needle = b"\n--"  # how all their delimiter lines begin
         self.widths: list[int] = []  # lengths of the open boundaries, longest first
         self.levels: dict[bytes, int] = {}  # open boundary -> innermost level that has it
         self.blank = -1  # start and end of the next empty line, -1 before the first search
@@ -100,9 +102,9 @@ class Scanner:
 
         It is enough that a line begins with the boundary (RFC 2046, section 5.1.1); of several that fit, the longest.
         """
-        data, levels, widths = self.data, self.levels, self.widths
-        end = min(end + 2, len(data))
-        while (at := data.find(b"\n--", at, end)) >= 0:
+        data, levels, widths, needle = self.data, self.levels, self.widths, self.needle
+        end = min(end - 1 + len(needle), len(data))
+        while (at := data.find(needle, at, end)) >= 0:
             for width in widths:
                 level = levels.get(data[at + 3 : at + 3 + width])
                 if level is not None:
@@ -177,6 +179,7 @@ class Scanner:
     def _boundaries(self) -> None:
         """Recompute what delimiter lines are looked for: at most one boundary a level."""
         self.levels = {o.boundary: i for i, o in enumerate(self.stack) if o.boundary is not None}
+        self.needle = b"\n--" + _common(self.levels)
         self.widths = sorted({len(boundary) for boundary in self.levels}, reverse=True)
 
     def _close(self, level: int, newline: int) -> None:
@@ -271,6 +274,15 @@ class Scanner:
         found = parse_addresses(value, min(self.limits.addresses, self.addresses))
         self.addresses -= len(found)
         return found
+
+
+def _common(boundaries: Collection[bytes]) -> bytes:
+    """How all of them begin."""
+    first, last = min(boundaries, default=b""), max(boundaries, default=b"")
+    same = 0
+    while same < len(first) and first[same] == last[same]:
+        same += 1
+    return first[:same]
 
 
 def _last(fields: dict[bytes, list[bytes]], name: bytes) -> bytes | None:

@@ -8,12 +8,13 @@ from typing import Final
 from mesyx_core.mime.model import Part
 
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_RUNS: Final = 100_000  # pieces that end in padding
 _OTHERS: Final = bytes(set(range(256)) - set(_ALPHABET) - {ord("=")})
 
 
 def decode_base64(text: bytes) -> bytes:
     """Base64 without its faults: other characters are passed over, padding may stand anywhere, lone digits are lost."""
-    runs = text.translate(None, _OTHERS).split(b"=")
+    runs = text.translate(None, _OTHERS).split(b"=", _RUNS)[:_RUNS]
     return b"".join([binascii.a2b_base64((run[:-1] if len(run) % 4 == 1 else run) + b"==") for run in runs if run])
 
 
