@@ -2,8 +2,8 @@
 
     python bench/catchup.py [--count 20000] [--size 4096] [--json] [--https]
 
-Prints entries and megabytes a second, from the first byte of the connection to the last durable entry, and beside it the
-latency of live pushes, from a commit at one node to the commit at the other.
+Prints entries and megabytes a second, from the first byte of the connection to the last durable entry, and beside it
+the latency of live pushes, from a commit at one node to the commit at the other.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def main() -> None:
             document(folder)
             command = [sys.executable, __file__, "--serve", name]
             command += ["--count", str(options.count), "--size", str(options.size)]
-            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - ourselves
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
                 figures = runner.run(measure(folder, server, options.count))
                 assert server.stdin is not None
                 server.stdin.close()

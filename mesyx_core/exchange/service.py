@@ -93,8 +93,8 @@ class Exchange:
         store added; it must be harmless to repeat, and may refuse by raising. `on_blob(store, hash)` is called when a
         blob was received whole. `now` is Unix seconds.
         """
-        # glibc gives freed memory back above a threshold, and asks for it anew at every frame: up to 10 µs an entry. One
-        # large block, freed, raises that threshold (mallopt(3), M_MMAP_THRESHOLD); elsewhere this does nothing.
+        # glibc gives freed memory back above a threshold, and asks for it anew at every frame: up to 10 µs an entry.
+        # One large block, freed, raises that threshold (mallopt(3), M_MMAP_THRESHOLD); elsewhere this does nothing.
         bytes(8 << 20)
         self.register: Final = Register(journal, key)
         """Invitations issued by this node."""

@@ -223,7 +223,7 @@ class TestManners:
         assert "too many pieces" in (await refused(attacker, asks)).reason
 
     async def test_a_forged_manifest_is_refused(self, attacker: Attacker) -> None:
-        said = (frames.Heads((os.urandom(32),)), frames.Documents((b"forged",), False))
+        said: list[frames.Frame] = [frames.Heads((os.urandom(32),)), frames.Documents((b"forged",), False)]
         assert "manifest" in (await refused(attacker, *map(frames.pack, said))).reason
 
     async def test_after_all_that_the_node_still_serves(self, attacker: Attacker) -> None:

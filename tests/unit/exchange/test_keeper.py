@@ -27,7 +27,9 @@ class Script:
     async def connect(self, address: str) -> ByteStream:
         self.dialled.append(address)
         if isinstance(self.sessions[0], Temporary):
-            raise self.sessions.pop(0)
+            failure = self.sessions.pop(0)
+            assert isinstance(failure, Temporary)
+            raise failure
         return pair()[0]
 
     async def dial(self, stream: ByteStream, store: bytes, node: bytes) -> None:

@@ -83,7 +83,7 @@ def test_the_key_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         written.append(Path(path).read_bytes())
         real(path)
 
-    monkeypatch.setattr(link.os, "unlink", unlink)
+    monkeypatch.setattr(os, "unlink", unlink)
     link.server_context(NodeKey(bytes(32)))
     assert b"ENCRYPTED PRIVATE KEY" in written[0]
     assert not list(tmp_path.iterdir())

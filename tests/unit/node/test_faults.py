@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 import threading
 
 import pytest
@@ -27,7 +28,7 @@ def fail() -> None:
 def test_faults_in_loop_thread_and_clean_up_name_no_value(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for owner, hook in ((threading, "excepthook"), (faults.sys, "unraisablehook")):
+    for owner, hook in ((threading, "excepthook"), (sys, "unraisablehook")):
         monkeypatch.setattr(owner, hook, getattr(owner, hook))
 
     async def main() -> None:
