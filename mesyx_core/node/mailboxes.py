@@ -112,7 +112,8 @@ class Writer:
 
     async def ops(self, batches: Sequence[bytes]) -> list[Dot]:
         """One entry for each batch, all in one transaction."""
-        return await self._commit([await self._store.sealer.seal(Content(data, target="clients")) for data in batches])
+        packed = [Content(content.pack_inner("op", batch), target="clients") for batch in batches]
+        return await self._commit([await self._store.sealer.seal(one) for one in packed])
 
     async def message(self, message: Message) -> Dot:
         """A person's own message, under the keyset that any message would go to."""

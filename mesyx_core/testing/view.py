@@ -155,8 +155,7 @@ class MemoryView:
                 case Create(name=name):
                     self._create(name)
                 case Rename(mailbox=mailbox, name=name):
-                    self._absent(name)
-                    self._changeable(mailbox).name = name
+                    self._rename(self._box(mailbox), name)
                 case Delete(mailbox=mailbox):
                     del self._boxes[self._changeable(mailbox).id]
                 case Subscribe(name=name, on=on):
@@ -204,12 +203,24 @@ class MemoryView:
             box.removed.append((self._modseq, uid))
             box.modseq = self._modseq
 
-    def _create(self, name: str) -> None:
+    def _create(self, name: str) -> Box:
         self._absent(name)
         self._made += 1
         box = Box(hashlib.sha256(b"box %d" % self._made).digest(), name, _USES.get(name, ""))
         self._boxes[box.id] = box
         self._subscribed.add(name)
+        return box
+
+    def _rename(self, box: Box, name: str) -> None:
+        self._absent(name)
+        if box.name == "INBOX":
+            made = self._create(name)
+            self._file(File(mailbox=box.id, uids=((1, box.uidnext),), to=made.id, move=True))
+            return
+        old = self._changeable(box.id).name
+        for each in self._boxes.values():
+            if each.name == old or each.name.startswith(f"{old}/"):
+                each.name = name + each.name[len(old) :]
 
     def _absent(self, name: str) -> None:
         if any(box.name == name for box in self._boxes.values()):

@@ -16,7 +16,6 @@ from mesyx_imap.limits import Limits
 from mesyx_core.api import Context, View
 from mesyx_core.testing.context import StandIn
 from mesyx_core.testing.view import MemoryView
-from mesyx_core.wire.tls import TlsSettings
 
 from .transcript import MAIL
 
@@ -55,7 +54,7 @@ class Server:
 async def server(mode: str = "starttls", local: bool = True) -> AsyncIterator[Server]:
     context, view = StandIn(local=local), MemoryView()
     context.admit("alice", "secret", view)
-    settings = ImapSettings(listen="127.0.0.1:0", tls=TlsSettings.model_validate({"mode": mode}))
+    settings = ImapSettings.model_validate({"listen": "127.0.0.1:0", "tls": {"mode": mode}})
     async with open_imap(settings, context) as role:
         running = asyncio.create_task(role.run())
         await context.up.wait()

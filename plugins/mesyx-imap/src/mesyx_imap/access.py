@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import anyio
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
 from mesyx_core.api import Context, MesyxError, Peer, Provider, Tls
 from mesyx_core.wire.tls import TlsSettings
@@ -19,13 +19,16 @@ from mesyx_imap.session import Session
 
 
 class ImapSettings(BaseModel):
-    """The keys of an `[access.imap]` section."""
+    """Mail programs read and write stores over IMAP."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    listen: str = Field("127.0.0.1:1143", description="host:port to serve on; port 0 takes a free one.")
-    tls: TlsSettings = TlsSettings.model_validate({})
-    append_limit: int = Field(50 << 20, ge=1 << 16, description="Largest message that APPEND takes, in bytes.")
+    listen: str = Field(default="127.0.0.1:1143", examples=["127.0.0.1:1143", "0.0.0.0:993"])
+    """Address to listen on, host:port."""
+    tls: TlsSettings = TlsSettings()
+    """TLS of this listener; without it, log-in is possible from this machine only."""
+    append_limit: ByteSize = Field(default=ByteSize(50 * 1024**2), ge=65536, examples=["50MiB"])
+    """Largest message that a program may upload."""
 
 
 class Imap:

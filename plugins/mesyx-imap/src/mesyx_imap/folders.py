@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mesyx_core.api import Change, Create, Delete, File, Mailbox, Rename, Subscribe
-from mesyx_imap import format, names, ranges
+from mesyx_core.api import Create, Delete, Mailbox, Rename, Subscribe
+from mesyx_imap import format, names
 from mesyx_imap.errors import No
 from mesyx_imap.parser import Cursor
 from mesyx_imap.selecting import named
@@ -54,34 +54,23 @@ async def rename(session: Session, args: Cursor) -> bytes:
     new = names.check(args.mailbox())
     args.end()
     await _absent(session, new)
-    if old == names.INBOX:
-        return await _empty_inbox(session, new)
-    moved = _below(await session.view.mailboxes(), old)
+    moved = _topmost(await session.view.mailboxes(), old)
     if not moved:
         raise No(b"[NONEXISTENT] No such mailbox")
-    if new.startswith(old + names.SEPARATOR):
+    if new.startswith(old + names.SEPARATOR) and old != names.INBOX:
         raise No(b"[CANNOT] A mailbox cannot go below itself")
-    parents = [Create(name=name) for name in await _missing_parents(session, new)]
-    changes: list[Change] = [*parents, *(Rename(mailbox=box.id, name=new + box.name[len(old) :]) for box in moved)]
-    await session.view.change(changes)
-    return b"Renamed"
-
-
-def _below(boxes: Sequence[Mailbox], name: str) -> list[Mailbox]:
-    """The mailbox of that name, if there is one, and all below it."""
-    return [box for box in boxes if box.name == name or box.name.startswith(name + names.SEPARATOR)]
-
-
-async def _empty_inbox(session: Session, new: str) -> bytes:
-    """INBOX stays, and its messages go (RFC 3501, section 6.3.5)."""
-    inbox = await named(session, names.INBOX)
-    await session.view.change([Create(name=name) for name in [*await _missing_parents(session, new), new]])
-    target = await named(session, new)
-    uids, _ = await session.view.uids(inbox.id)
-    if uids:
-        await session.view.change([File(mailbox=inbox.id, uids=ranges.collect(uids), to=target.id, move=True)])
+    if missing := await _missing_parents(session, new):
+        await session.view.change([Create(name=name) for name in missing])
+    await session.view.change([Rename(mailbox=box.id, name=new + box.name[len(old) :]) for box in moved])
     await session.catch_up()
     return b"Renamed"
+
+
+def _topmost(boxes: Sequence[Mailbox], name: str) -> list[Mailbox]:
+    """The mailbox of that name; if there is none, those below it that have no mailbox above them."""
+    below = [box for box in boxes if box.name == name or box.name.startswith(name + names.SEPARATOR)]
+    found = {box.name for box in below}
+    return [box for box in below if found.isdisjoint(names.parents(box.name))]
 
 
 async def subscribe(session: Session, args: Cursor) -> bytes:

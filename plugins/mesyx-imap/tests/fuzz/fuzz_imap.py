@@ -9,7 +9,7 @@ from typing import Any
 from mesyx_imap.commands import COMMANDS
 from mesyx_imap.limits import Limits
 from mesyx_imap.output import Closed
-from mesyx_imap.reader import Budget, Fault, Reader
+from mesyx_imap.reader import Budget, Event, Fault, Reader
 from mesyx_imap.recent import Marks
 from mesyx_imap.session import Session
 
@@ -75,10 +75,13 @@ class _Pieces:
         return None
 
     async def line(self) -> bytes:
-        line: bytes | Fault = self.next(self.reader.line)
+        line = self.next(self._taken)
         if isinstance(line, Fault):
             raise Closed
         return line
+
+    def _taken(self) -> bytes | Fault | None:
+        return self.reader.line()
 
     def hold(self) -> None:
         if self.reader.size:
@@ -132,7 +135,8 @@ async def _serve(wire: _Pieces, known: bool) -> None:
             await session.admit(view)
             wire.reader.feed(b"x SELECT INBOX\r\n")
         while not session.ended:
-            await session.handle(wire.next(wire.reader.next))
+            event: Event = wire.next(wire.reader.next)
+            await session.handle(event)
             wire.reader.release()
     except Closed:
         pass

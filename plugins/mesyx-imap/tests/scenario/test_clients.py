@@ -1,11 +1,10 @@
-"""Real clients over loopback: imaplib, mbsync and mutt."""
+"""Clients that other people wrote speak to the server over loopback: mbsync and mutt."""
 
 from __future__ import annotations
 
 import asyncio
 import imaplib
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +15,10 @@ import uvloop
 
 from mesyx_core.testing.view import MemoryView
 
-from .test_driver import Server, server
-from .transcript import MAIL
+from ..test_driver import Server, server
+from ..transcript import MAIL
 
+pytestmark = pytest.mark.scenario
 _T = TypeVar("_T")
 
 
@@ -32,26 +32,6 @@ def _against(view: MemoryView | None, work: Callable[[Server], _T]) -> _T:
             return await asyncio.to_thread(work, made)
 
     return uvloop.run(run())
-
-
-def test_imaplib() -> None:
-    def work(made: Server) -> None:
-        with imaplib.IMAP4("127.0.0.1", made.port) as client:
-            client.starttls()
-            client.authenticate("PLAIN", lambda _: b"\0alice\0secret")
-            assert client.select()[1] == [b"5"]
-            assert client.search(None, "SUBJECT", '"lunch"')[1] == [b"1 2 3 4 5"]
-            assert client.uid("FETCH", "2:3", "(RFC822.SIZE)")[0] == "OK"
-            assert client.append("Drafts", "(\\Draft)", None, MAIL)[0] == "OK"  # type: ignore[arg-type] # a date
-            assert client.copy("1:2", "Archive")[0] == "OK"
-            assert client.store("1", "+FLAGS", "\\Deleted")[0] == "OK"
-            assert client.expunge()[1] == [b"1"]
-            assert client.create("a/b")[0] == "OK"
-            assert client.rename("a", "c")[0] == "OK"
-            assert client.delete("c/b")[0] == "OK"
-            assert client.status("Archive", "(MESSAGES)")[1] == [b"Archive (MESSAGES 2)"]
-
-    _against(None, work)
 
 
 _MBSYNCRC = """
@@ -81,7 +61,6 @@ SyncState *
 """
 
 
-@pytest.mark.skipif(not shutil.which("mbsync"), reason="mbsync is not installed")
 def test_mbsync_there_and_back(tmp_path: Path) -> None:
     def work(made: Server) -> None:
         rc = tmp_path / "mbsyncrc"
@@ -124,7 +103,6 @@ def _on_a_terminal(words: list[str], home: Path) -> int:
         return program.wait(30)
 
 
-@pytest.mark.skipif(not shutil.which("mutt"), reason="mutt is not installed")
 def test_mutt_reads_flags_and_saves(tmp_path: Path) -> None:
     def work(made: Server) -> None:
         url = f"imap://alice:secret@127.0.0.1:{made.port}/INBOX"
