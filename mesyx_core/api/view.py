@@ -98,8 +98,8 @@ class Create:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rename:
-    """Another name for a mailbox and, by that, for all below it. Renaming INBOX moves what is in it to a new mailbox, and
-    must be the only change of its batch (RFC 3501, section 6.3.5)."""
+    """Another name for a mailbox and, by that, for all below it. Renaming INBOX moves what is in it to a new mailbox,
+    and must be the only change of its batch (RFC 3501, section 6.3.5)."""
 
     mailbox: bytes
     name: str

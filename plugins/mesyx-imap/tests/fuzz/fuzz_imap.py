@@ -75,13 +75,10 @@ class _Pieces:
         return None
 
     async def line(self) -> bytes:
-        line = self.next(self._taken)
+        line: bytes | Fault = self.next(self.reader.line)
         if isinstance(line, Fault):
             raise Closed
         return line
-
-    def _taken(self) -> bytes | Fault | None:
-        return self.reader.line()
 
     def hold(self) -> None:
         if self.reader.size:

@@ -63,7 +63,7 @@ def test_a_person_s_day(pair: Pair) -> None:
     _said(client.uid("MOVE", "3", "Archive"))
     _said(client.store("1", "+FLAGS", "(\\Flagged keyword)"))
     _said(client.store("2", "+FLAGS", "\\Deleted"))
-    assert _said(client.expunge()) == [b"2"]
+    assert _said(client.expunge()) == [b"3", b"2"]  # imaplib kept the one of MOVE
     assert (_count(client, "INBOX"), _count(client, "Archive"), _count(client, "work/2026")) == (4, 1, 2)
 
     _said(client.rename("work", "play"))
