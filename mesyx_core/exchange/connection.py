@@ -24,8 +24,8 @@ from .outgoing import Outgoing
 from .session import Phase, Session
 
 READ: Final = 64 << 10
-INBOX: Final = 3
-"""Frames with entries, of half a MiB each, that wait for the journal."""
+INBOX: Final = 2
+"""Frames with entries, of a MiB each, that wait for the journal."""
 
 logger = logging.getLogger(__name__)
 

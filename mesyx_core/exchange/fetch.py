@@ -21,6 +21,8 @@ AHEAD: Final = 2
 """Pieces of one blob asked for at a time."""
 AT_ONCE: Final = 4
 """Blobs fetched at a time: with the above at most 1 MiB on its way."""
+PAUSE: Final = 0.1
+"""Seconds between two looks at what is lacking, while entries pour in."""
 MAX_ASKS: Final = 64
 _MAX_REFUSED: Final = 4096
 
@@ -94,6 +96,7 @@ class Fetch:
                     if blob not in self._absent and self._claims.take(blob):
                         await slots.acquire_on_behalf_of(blob)
                         group.start_soon(self._one, blob, size, slots)
+                await anyio.sleep(PAUSE)
                 await self._look.wait()
 
     async def _one(self, blob: bytes, size: int, slots: anyio.CapacityLimiter) -> None:

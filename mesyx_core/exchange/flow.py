@@ -8,7 +8,7 @@ from typing import Final
 
 from .compare import Log
 
-WINDOW: Final = 2 << 20
+WINDOW: Final = 4 << 20
 """Bytes of entries that may be sent and not yet be durable at the peer."""
 NOT_ALLOWED: Final = 1
 """Reason to decline a log: its node may not write to the store, as the manifest has it."""

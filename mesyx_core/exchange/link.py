@@ -114,6 +114,9 @@ async def _wrap(stream: ByteStream, context: ssl.SSLContext, seconds: float, *, 
     except _BROKEN as error:
         await anyio.aclose_forcefully(stream)
         raise LinkFailed(f"the TLS handshake failed ({type(error).__name__})") from None
+    except BaseException:  # cancelled: whoever gave us the stream counts on us to close it
+        await anyio.aclose_forcefully(stream)
+        raise
 
 
 def _leaf_key(leaf: bytes | None) -> bytes | None:

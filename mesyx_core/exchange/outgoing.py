@@ -15,7 +15,7 @@ from .frames import MAX_IDS, Entries, Ids
 from .session import Session
 from .trail import STEP
 
-PIECE_BYTES: Final = 512 << 10
+PIECE_BYTES: Final = 1 << 20
 PIECE_COUNT: Final = 512
 _OVERHEAD: Final = 16
 
