@@ -150,7 +150,7 @@ class Account:
 
     def _trace(self, node: bytes, incarnation: bytes, seq: int) -> Trace:
         entry = self.entry(node, incarnation, seq)
-        if not entry or entry & SEQ_MASK > self.ledger.cursors[entry >> SEQ]:
+        if not entry or entry & SEQ_MASK > self.ledger.cursors.get(entry >> SEQ, 0):
             return Trace("unknown")
         with self.ledger.database.read() as db:
             row = db.execute("SELECT why FROM pending WHERE entry = ?", (entry,)).fetchone()

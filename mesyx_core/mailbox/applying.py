@@ -74,7 +74,7 @@ def _entries(change: Change, spans: Iterable[Span]) -> tuple[list[int], list[int
 def _unopened(change: Change, first: int, last: int) -> list[int]:
     rows = change.db.execute("SELECT entry FROM pending WHERE entry BETWEEN ? AND ?", (first, last))
     put_off = [row[0] for row in rows]
-    cursor = (first & ~SEQ_MASK) | change.ledger.cursors[first >> SEQ]
+    cursor = (first & ~SEQ_MASK) | change.cursors[first >> SEQ]
     return put_off + list(range(max(first, cursor + 1), last + 1))
 
 

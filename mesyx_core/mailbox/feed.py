@@ -105,7 +105,7 @@ class Feed:
 
     def _cursor(self, node: bytes, incarnation: bytes) -> int:
         row = self._ledger.origins.get((node, incarnation))
-        return 0 if row is None else self._ledger.cursors[row]
+        return 0 if row is None else self._ledger.cursors.get(row, 0)
 
     # --- the loop -----------------------------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class Feed:
             return
         at = (origin.node, origin.incarnation)
         row = self._ledger.origins.get(at)
-        if row is not None and seq <= self._ledger.cursors[row]:
+        if row is not None and seq <= self._ledger.cursors.get(row, 0):
             self._retry.update(_ABSENT)
         self._heads[at] = max(seq, self._heads.get(at, 0))
         self._wake.set()
@@ -179,12 +179,12 @@ class Feed:
             row = self._ledger.origins.get(at)
             if row is None:
                 row = await self._keep_thread(self._new_origin, at)
-            read = max(self._read.get(row, 0), self._ledger.cursors[row])
+            read = max(self._read.get(row, 0), self._ledger.cursors.get(row, 0))
             if read < seq:
                 behind.append((row, at))
         # The one served longest ago is next: none waits behind another's backlog.
         for row, at in behind:
-            after = max(self._read.get(row, 0), self._ledger.cursors[row])
+            after = max(self._read.get(row, 0), self._ledger.cursors.get(row, 0))
             entries = await self._journal.entries(Origin(self._store, *at), after, max_bytes=_BYTES, max_count=_COUNT)
             self._heads[at] = self._heads.pop(at)
             if entries:

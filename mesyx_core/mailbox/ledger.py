@@ -71,7 +71,7 @@ class Ledger:
                 yield change
                 settling.settle(change)
                 change.save()
-            self.modseq = change.modseq
+            self.modseq, self.cursors = change.modseq, change.cursors
         except BaseException:
             self.load()
             raise
@@ -105,6 +105,8 @@ class Change:
         self.ledger = ledger
         self.db = db
         self.modseq = ledger.modseq + 1
+        self.cursors = dict(ledger.cursors)
+        """How far each origin is opened; others see it once this is committed."""
         self.touched: dict[int, None] = {}
         """Entries whose dots changed, in order."""
         self.renamed = False
@@ -126,7 +128,7 @@ class Change:
             ).lastrowid
             self.ledger.origins[node, incarnation] = found
             self.ledger.nodes[found] = (node, incarnation)
-            self.ledger.cursors[found] = 0
+            self.cursors[found] = 0
         return found
 
     def key(self, mailbox: int, flag: str) -> int:
@@ -187,8 +189,8 @@ class Change:
     def passed(self, entry: int) -> None:
         """The entry is done with: the cursor moves on, or what waited no longer does."""
         origin, seq = entry >> SEQ, entry & SEQ_MASK
-        if seq > self.ledger.cursors[origin]:
-            self.ledger.cursors[origin] = seq
+        if seq > self.cursors[origin]:
+            self.cursors[origin] = seq
             self.db.execute("UPDATE origin SET cursor = ? WHERE id = ?", (seq, origin))
         else:
             self.db.execute("DELETE FROM pending WHERE entry = ?", (entry,))
@@ -213,7 +215,7 @@ class Change:
         ).fetchone()
         if row:
             return int(row[0])
-        beyond = max(first, (origin << SEQ | self.ledger.cursors[origin]) + 1)
+        beyond = max(first, (origin << SEQ | self.cursors[origin]) + 1)
         return beyond if beyond <= last else 0
 
     def retry_ready(self) -> list[int]:
@@ -221,7 +223,7 @@ class Change:
         ready: list[int] = []
         for entry, cause in self.db.execute("SELECT entry, cause FROM pending WHERE why = 'cause'").fetchall():
             still = self.db.execute("SELECT 1 FROM pending WHERE entry = ?", (cause,)).fetchone()
-            if not still and cause & SEQ_MASK <= self.ledger.cursors[cause >> SEQ]:
+            if not still and cause & SEQ_MASK <= self.cursors[cause >> SEQ]:
                 ready.append(entry)
         return ready
 
