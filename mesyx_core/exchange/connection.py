@@ -102,6 +102,7 @@ class Connection:
                     group.start_soon(self._do, job)
         finally:
             self._hub.attached.discard(self)
+            self._hub.acked.setdefault(self.peer, {}).update(self.session.flow.acked)
             self._inbox_in.close()
             self._inbox_out.close()
         if self._failure is not None:

@@ -185,7 +185,11 @@ class Exchange:
     def acked(self, store: bytes, node: bytes) -> Mapping[Log, int]:
         """What is known to be durable at a node of a store, also from sessions that have ended since the start."""
         hub = self._hubs.get(store)
-        return {} if hub is None else hub.acked.get(node, {})
+        known = dict(hub.acked.get(node, {})) if hub else {}
+        for one in self._connections:
+            if (one.store, one.peer) == (store, node):
+                known.update(one.session.flow.acked)
+        return known
 
     async def replicated(self, origin: Origin, seq: int) -> bytes:
         """Wait until some peer holds a log durably up to `seq`; returns its public key."""

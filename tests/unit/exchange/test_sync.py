@@ -174,3 +174,15 @@ async def test_replicated_tells_when_a_peer_has_it(cluster: Any) -> None:
     await gateway.write(log)
     with anyio.fail_after(5):
         assert await gateway.exchange.replicated(log.origin, log.seq) == laptop.key.public
+
+
+async def test_what_a_peer_has_is_known_after_it_went_away(cluster: Any) -> None:
+    laptop, gateway = await cluster.two()
+    log = await gateway.begin(cluster.store)
+    wire = cluster.connect(laptop, gateway)
+    await gateway.write(log, 4)
+    await cluster.settled(laptop, gateway)
+    for _ in range(2):
+        assert gateway.exchange.acked(cluster.store, laptop.key.public) == {log.origin[1:]: 5}
+        await wire.cut()
+        await anyio.sleep(0.05)
