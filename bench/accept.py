@@ -1,6 +1,6 @@
 """How fast mail is accepted, durable: a Mesyx gateway, Postfix (to its queue, in clear), Dovecot LMTP (mail_crypt).
 
-All three in one run, one after the other, each with the same load: smtp-source with mails of one size, and real mails
+All three in one run, taking turns, each with the same load: smtp-source with mails of one size, and real mails
 where the corpus is at hand. Needs root on Debian 12 with `scripts/peers`.
 """
 
@@ -13,8 +13,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,8 +25,8 @@ sys.path.insert(0, str(ROOT))
 from bench._load import CORPUS  # noqa: E402  # the checkout is no installed package
 from tests.scenario import cluster, peers  # noqa: E402
 
-COUNT = {"mesyx": 12_000, "postfix": 2_000, "dovecot": 800}
-"""Messages per run: each some seconds."""
+COUNT = {"mesyx": 6_000, "postfix": 1_500, "dovecot": 400}
+"""Messages per round: each some seconds."""
 
 
 class Target(NamedTuple):
@@ -38,7 +39,7 @@ class Target(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """One run of one server."""
+    """One round of one server."""
 
     server: str
     load: str
@@ -112,23 +113,38 @@ class Watch(threading.Thread):
         return self.largest
 
 
+def send(target: Target, load: str, connections: int, messages: int, options: argparse.Namespace) -> Figure:
+    """One round on one server."""
+    watch = Watch(target.node)
+    watch.start()
+    if load == "corpus":
+        seconds = real(target, connections, messages, options.corpus)
+    else:
+        seconds = source(target, connections, messages, options.size)
+    return Figure(target.name, load, connections, messages, seconds, watch.stop())
+
+
 def measure(options: argparse.Namespace) -> list[Figure]:
-    """All runs of all servers."""
+    """All servers stand side by side and take turns, so that other work hits all alike; the median round counts."""
+    loads = ("one size", "corpus") if options.corpus.exists() else ("one size",)
     figures = []
-    for name in options.servers:
-        messages = max(100, int(COUNT[name] * options.scale))
-        with SERVERS[name]() as target:
+    with ExitStack() as servers:
+        targets = [servers.enter_context(SERVERS[name]()) for name in options.servers]
+        for target in targets:
             source(target, 1, 20, options.size)  # what a server does only once is done
-            for connections in options.connections:
-                for load in ("one size", "corpus") if options.corpus.exists() else ("one size",):
-                    watch = Watch(target.node)
-                    watch.start()
-                    if load == "corpus":
-                        seconds = real(target, connections, messages, options.corpus)
-                    else:
-                        seconds = source(target, connections, messages, options.size)
-                    figures.append(Figure(name, load, connections, messages, seconds, watch.stop()))
+        for connections, load in product(options.connections, loads):
+            rounds = [
+                [send(t, load, connections, max(100, int(COUNT[t.name] * options.scale)), options) for t in targets]
+                for _ in range(options.rounds)
+            ]
+            figures += [median(turns) for turns in zip(*rounds, strict=True)]
     return figures
+
+
+def median(turns: Sequence[Figure]) -> Figure:
+    """The round in the middle, by rate, with the largest resident size of all."""
+    middle = sorted(turns, key=lambda figure: figure.rate)[len(turns) // 2]
+    return middle._replace(rss=max(figure.rss for figure in turns))
 
 
 def table(figures: list[Figure]) -> Iterator[str]:
@@ -162,6 +178,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, nargs="*", default=[10, 50])
     parser.add_argument("--size", type=int, default=4096, help="bytes of smtp-source's mails")
     parser.add_argument("--corpus", type=Path, default=CORPUS, help="tar file of real mails")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="times the usual number of messages")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
