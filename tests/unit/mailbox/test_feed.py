@@ -189,3 +189,21 @@ def test_a_commit_is_seen_within_a_moment(play: Play, letter: Letter) -> None:
             assert sorted(took)[3] < 1, "the feed was woken, it did not look by itself"
 
     play(scene)
+
+
+def test_mail_whose_blob_is_not_here_yet_is_opened_when_it_comes(play: Play, letter: Letter) -> None:
+    async def scene(rig: Any) -> None:
+        mx, laptop = await rig.node("mx"), await rig.node("laptop")
+        dots = await mx.mail([letter(1, "x" * 100_000), letter(2)])
+        (blob,) = [file for file in (rig.folder / "journal").rglob("*") if file.is_file() and "blobs" in file.parts]
+        away = rig.folder / "away"
+        blob.rename(away)
+        async with rig.account(laptop) as account:
+            progress = await settled(account)
+            assert (progress.waiting, await exists(account)) == (1, 1)
+            assert (await account.trace(*dots[0][:3])).why == "blob"
+            away.rename(blob)
+            await until(account, lambda progress: not progress.waiting)
+            assert await exists(account) == 2
+
+    play(scene)
