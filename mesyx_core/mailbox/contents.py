@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from mesyx_core.mailbox.storage import Connection, Database
@@ -13,6 +13,8 @@ _SHORTEST: Final = 3
 _TRIGRAMS: Final = 24
 """A longer text is looked up by so many of its trigrams; the exact check sees to the rest."""
 _BATCH: Final = 256
+_TOGETHER: Final = 4 << 20
+"""Characters that are handed to the text index in one call."""
 
 
 class Inside(NamedTuple):
@@ -24,10 +26,11 @@ class Inside(NamedTuple):
     """Ordinal of the day in the Date header."""
     envelope: bytes
     structure: bytes
-    head: str
-    """Decoded header, one field a line, folded."""
-    body: str
-    """Decoded text, folded."""
+    text: str
+    """Decoded header, one field a line, and decoded text, folded."""
+    head: bytes
+    body: bytes
+    """The same, as `pack` makes them."""
 
 
 class Outline(NamedTuple):
@@ -49,23 +52,22 @@ class Contents:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def add(self, messages: Iterable[Inside]) -> None:
+    def add(self, messages: Sequence[Inside]) -> None:
         """Keep messages, durably; those that are there are left as they are."""
         with self.database.write() as db:
+            entries = json.dumps([message.entry for message in messages])
+            sql = "SELECT m.id FROM json_each(?) j CROSS JOIN message m ON m.id = j.value"
+            there = {row[0] for row in db.execute(sql, (entries,))}
+            some: list[Inside] = []
+            size = 0
             for message in messages:
-                self._add(db, message)
-
-    def _add(self, db: Connection, message: Inside) -> None:
-        if db.execute("SELECT 1 FROM message WHERE id = ?", message[:1]).fetchone():
-            return
-        db.execute("INSERT INTO message (id, size, sent, envelope, structure) VALUES (?, ?, ?, ?, ?)", message[:5])
-        db.execute(
-            "INSERT INTO text (id, head, body) VALUES (?, ?, ?)",
-            (message.entry, _pack(message.head), _pack(message.body)),
-        )
-        db.execute(
-            "INSERT INTO trigram (rowid, text) VALUES (?, ?)", (message.entry, f"{message.head}\n{message.body}")
-        )
+                if message.entry not in there:
+                    some.append(message)
+                    size += len(message.text)
+                if size > _TOGETHER:
+                    _add(db, some)
+                    some, size = [], 0
+            _add(db, some)
 
     def outlines(self, entries: Sequence[int]) -> dict[int, Outline]:
         """Size, envelope and structure of those entries that are there."""
@@ -117,7 +119,22 @@ class Contents:
             return int(db.execute("SELECT count(*) FROM message").fetchone()[0])
 
 
-def _pack(text: str) -> bytes:
+def _add(db: Connection, messages: Sequence[Inside]) -> None:
+    # The text index in one long call without the interpreter lock, and first: meanwhile the next batch is being opened.
+    texts = json.dumps([(message.entry, message.text) for message in messages])
+    db.execute("INSERT INTO trigram (rowid, text) SELECT value ->> 0, value ->> 1 FROM json_each(?)", (texts,))
+    db.executemany(
+        "INSERT INTO message (id, size, sent, envelope, structure) VALUES (?, ?, ?, ?, ?)",
+        [message[:5] for message in messages],
+    )
+    db.executemany(
+        "INSERT INTO text (id, head, body) VALUES (?, ?, ?)",
+        [(message.entry, message.head, message.body) for message in messages],
+    )
+
+
+def pack(text: str) -> bytes:
+    """Folded text as it is kept."""
     return zlib.compress(text.encode("utf-8", "surrogatepass"), 1)
 
 

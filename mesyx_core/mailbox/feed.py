@@ -20,8 +20,8 @@ from mesyx_core.mailbox.seeds import origin_of
 from mesyx_core.record.entry import Entry, Origin
 from mesyx_core.record.ops import Dot
 
-_COUNT: Final = 256
-_BYTES: Final = 2 << 20
+_COUNT: Final = 512
+_BYTES: Final = 4 << 20
 _PATIENCE: Final = 2.0
 """Seconds after which bodies that were missing are looked for, should nobody have said that they came."""
 _ABSENT: Final[tuple[Why, ...]] = ("body", "blob", "epoch")

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeAlias
 from mesyx_core import mime
 from mesyx_core.api import Message
 from mesyx_core.mailbox import names
-from mesyx_core.mailbox.contents import Inside, fold
+from mesyx_core.mailbox.contents import Inside, fold, pack
 from mesyx_core.mailbox.ledger import Ledger
 from mesyx_core.mailbox.model import SEQ, Arrival, Why
 from mesyx_core.mailbox.seeds import SeedLocked, Seeds, SeedUnknown, SeedWrong
@@ -175,14 +175,17 @@ class Opener:
             email=email,
             thread=_thread(summary, email),
         )
+        head = fold(mime.header_text(body, summary.part))
+        text = fold("\n".join(mime.body_texts(body, summary.part)))
         inside = Inside(
             entry=entry,
             size=len(body),
             sent=summary.date.toordinal() if summary.date else None,
             envelope=mime.pack_envelope(summary.envelope),
             structure=mime.pack_part(summary.part),
-            head=fold(mime.header_text(body, summary.part)),
-            body=fold("\n".join(mime.body_texts(body, summary.part))),
+            text=f"{head}\n{text}",
+            head=pack(head),
+            body=pack(text),
         )
         return Letter(arrival, target, inside, place)
 

@@ -19,6 +19,8 @@ _PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA cache_size = -8000",
+    "PRAGMA wal_autocheckpoint = 8000",
+    "PRAGMA journal_size_limit = 4194304",
     "PRAGMA trusted_schema = OFF",
     "PRAGMA busy_timeout = 60000",
 )
