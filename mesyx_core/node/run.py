@@ -23,6 +23,9 @@ from mesyx_core.node.instances import single
 
 log = logging.getLogger(__name__)
 
+SWITCH_SECONDS: Final = 0.0005
+"""How long the commit thread may keep the event loop from going on. [Measured: at the interpreter's own 5 ms a gateway
+with ten busy connections takes in half as much.]"""
 PR_SET_DUMPABLE: Final = 4
 
 
@@ -30,6 +33,7 @@ def run(file: Path, passphrase_file: Path | None = None, owner_key: Path | None 
     """Run the node until SIGTERM or SIGINT. Raises MesyxError when it cannot start."""
     configure_logging()
     harden()
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         anyio.run(serve, file, passphrase_file, owner_key, backend_options={"use_uvloop": True})
     except BaseExceptionGroup as group:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -49,13 +48,9 @@ class Intake:
         self.commit = commit
         self.limit = limit
 
-    @asynccontextmanager
-    async def deliver(self, draft: Message) -> AsyncIterator[Delivery]:
-        delivery = Delivery(self, draft)
-        try:
-            yield delivery
-        finally:
-            delivery.leave()
+    def deliver(self, draft: Message) -> Delivery:
+        """Begin taking in one message; the delivery is the scope to be in."""
+        return Delivery(self, draft)
 
     async def accept(self, messages: Sequence[Message], rows: Sequence[RowChange] = ()) -> Sequence[Verdict]:
         """Short messages, each for the stores of its recipients, all in one commit, with changes to the node's rows."""
@@ -86,6 +81,13 @@ class Delivery:
         self._traced = 0
         self.stores: dict[bytes, tuple[Sealer, list[str]]] = {}
         self._spool = Spool(intake.blobs, lambda: len(self.stores))
+
+    async def __aenter__(self) -> Delivery:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        """Nothing that was not committed stays."""
+        self._spool.close()
 
     async def recipient(self, address: str) -> Verdict:
         sealer = self._intake.route(address)
@@ -119,11 +121,7 @@ class Delivery:
             return receipt
         seqs = await self._intake.commit(entries)
         first = entries[0][0].origin
-        return replace(receipt, trace=f"{first.incarnation.hex()[:12]}-{seqs[0]}")
-
-    def leave(self) -> None:
-        """Nothing that was not committed stays."""
-        self._spool.close()
+        return Receipt(verdicts=receipt.verdicts, trace=f"{first.incarnation.hex()[:12]}-{seqs[0]}")
 
     async def sealed(self, bodies: Sequence[Body]) -> tuple[list[tuple[Log, Draft]], Receipt]:
         """Judge for every recipient, then seal once for each store that takes part."""

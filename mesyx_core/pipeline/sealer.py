@@ -18,6 +18,7 @@ from mesyx_core.record.payloads import CLIENTS, Target
 from mesyx_core.vault import age, epoch, seal
 from mesyx_core.vault.authority import Authority
 from mesyx_core.vault.keyset import Keyset, select
+from mesyx_core.vault.manifest import Manifest
 
 TargetKind: TypeAlias = Literal["message", "clients"]
 
@@ -46,6 +47,35 @@ class Running:
     until: datetime
 
 
+class Chosen(NamedTuple):
+    """A keyset, and for how long it stays the right one."""
+
+    manifest: Manifest
+    since: int
+    until: int
+    keyset: Keyset
+
+
+class Salts:
+    """Randomness for padding, drawn in one call for many messages: a call into the system costs as much as the sealing.
+    [For this alone: clones of a machine may hold the same salts, and sealing stays safe; seeds they must not share.]"""
+
+    __slots__ = ("_at", "_pool", "_random")
+
+    def __init__(self, random: Callable[[int], bytes]) -> None:
+        self._random = random
+        self._pool = b""
+        self._at = 0
+
+    def take(self, n: int) -> bytes:
+        """Bytes that were not given before."""
+        if self._at + n > len(self._pool):
+            self._pool = self._random(256 * n)
+            self._at = 0
+        self._at += n
+        return self._pool[self._at - n : self._at]
+
+
 class Sealer:
     """Seals for one store. An epoch's seed is in the log, durable, before anything is sealed in it: a commit that
     fails later burns
@@ -69,6 +99,8 @@ class Sealer:
         self._commit = commit
         self._now = now
         self._random = random
+        self._salts = Salts(random)
+        self._chosen: dict[Importance, Chosen] = {}
         self._running: dict[Target, Running] = {}
         self._opening = anyio.Lock()
         self._number = 0
@@ -87,7 +119,7 @@ class Sealer:
             index=index,
             blobs=tuple((b.hash, b.size) for b in content.blobs),
         )
-        synthetic, payload = seal.seal(key, context, content.data, self._random)
+        synthetic, payload = seal.seal(key, context, content.data, self._salts.take)
         return running.log, Draft(Kind.SEALED, running.epoch.number, index, synthetic, payload, content.blobs)
 
     def abandon(self) -> None:
@@ -109,13 +141,19 @@ class Sealer:
         return Target("keyset", self._keyset(content.importance).id)
 
     def _keyset(self, importance: Importance) -> Keyset:
+        """The choice holds until any keyset begins or ends, the manifest changes, or the clock goes back."""
         manifest = self._authority().effective
         now = int(self._now().timestamp())
+        known = self._chosen.get(importance)
+        if known is not None and known.manifest is manifest and known.since <= now < known.until:
+            return known.keyset
         chosen = select(manifest.keysets, now, importance, manifest.closed, last_epoch=self._last_began)
         if chosen is None:
             raise Temporary(
                 "no keyset of the store is open for this message", "add one on a client with `mesyx keyset add`"
             )
+        turns = [time for keyset in manifest.keysets for time in (keyset.start, keyset.end) if time and time > now]
+        self._chosen[importance] = Chosen(manifest, now, min(turns, default=now + epoch.LIFETIME), chosen)
         return chosen
 
     def _recipients(self, target: Target) -> Sequence[str]:

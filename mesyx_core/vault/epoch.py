@@ -5,11 +5,10 @@ The writer can only go forward and forgets what it has passed; the reader, who h
 
 from __future__ import annotations
 
-import hmac
 from typing import Final, NoReturn
 
 from . import labels
-from .encoding import digest, labelled
+from .encoding import digest, hmac_sha256, labelled
 
 DEPTH: Final = 10
 LEAVES: Final = 1 << DEPTH
@@ -99,7 +98,7 @@ class SeedReader:
         shared = min(DEPTH - (index ^ self._last).bit_length(), len(path) - 1)
         del path[shared + 1 :]
         for level in range(DEPTH - 1 - shared, -1, -1):
-            path.append(hmac.digest(path[-1], _STEP[index >> level & 1], "sha256"))
+            path.append(hmac_sha256(path[-1], _STEP[index >> level & 1]))
         self._last = index
         return path[-1]
 
@@ -124,7 +123,7 @@ def commitment(store: bytes, node: bytes, incarnation: bytes, number: int, seed:
 
 
 def _child(parent: bytes | bytearray, bit: int) -> bytes:
-    return hmac.digest(parent, _STEP[bit], "sha256")
+    return hmac_sha256(parent, _STEP[bit])
 
 
 def _wipe(secret: bytearray) -> None:

@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from . import labels
-from .encoding import PREFIX, EncodingError, encode, extent, labelled
+from .encoding import PREFIX, EncodingError, encode, extent, hmac_sha256, labelled
 from .padding import padded
 
 SALT_SIZE: Final = 16
@@ -94,11 +94,11 @@ def _associated(context: Context, size: int) -> bytes:
 
 
 def _synthetic(key: bytes, bound: bytes, whole: bytes) -> bytes:
-    return hmac.digest(key, b"".join((_SEAL_INPUT, bound, _string_head(len(whole)), whole)), "sha256")
+    return hmac_sha256(key, b"".join((_SEAL_INPUT, bound, _string_head(len(whole)), whole)))
 
 
 def _aead_key(key: bytes, s: bytes) -> bytes:
-    return hmac.digest(key, _KEY_INPUT + s, "sha256")
+    return hmac_sha256(key, _KEY_INPUT + s)
 
 
 def _string_head(size: int) -> bytes:
