@@ -74,7 +74,7 @@ def tests(session: nox.Session, dist: str) -> None:
     else:
         install(session, dist)
         home = ROOT / "plugins" / f"mesyx-{dist}"
-        pytest(session, home, "tests", "--ignore", "tests/scenario")
+        pytest(session, home, "tests", "--ignore", "tests/scenario", "-m", "not scenario")
 
 
 @nox.session
@@ -82,7 +82,13 @@ def scenario(session: nox.Session) -> None:
     """Several real nodes and real peers: all wheels, as root on Debian 12. Fails when a peer is missing."""
     session.run(str(ROOT / "scripts" / "peers"), "--check", external=True)
     install(session, *PLUGINS)
-    pytest(session, ROOT, "tests/scenario", *map(str, (ROOT / "plugins").glob("mesyx-*/tests/scenario")))
+    folders = sorted((ROOT / "plugins").glob("mesyx-*/tests/scenario"))
+    marked = [
+        file
+        for file in sorted((ROOT / "plugins").glob("mesyx-*/tests/test_*.py"))
+        if "mark.scenario" in file.read_text()
+    ]
+    pytest(session, ROOT, "tests/scenario", *map(str, folders + marked))
 
 
 @nox.session
