@@ -119,7 +119,7 @@ class Feed:
             for head in await self._journal.heads(self._store):
                 at = (head.node, head.incarnation)
                 self._heads[at] = max(head.seq, self._heads.get(at, 0))
-            self._retry.update(("body", "blob", "epoch", "locked", "member", "cause"))
+            self._retry.update(("body", "blob", "epoch", "locked", "member", "cause", "fault"))
             while True:
                 self._wake.clear()
                 await self._catch_up()

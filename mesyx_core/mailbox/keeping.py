@@ -6,17 +6,21 @@ how far the logs are opened. Dying in between leaves rows that the next attempt 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from mesyx_core.api import Changed, Locked
 from mesyx_core.mailbox import applying
-from mesyx_core.mailbox.contents import Inside
+from mesyx_core.mailbox.contents import Contents, Inside
 from mesyx_core.mailbox.ledger import Change, Ledger
+from mesyx_core.mailbox.model import Why
 from mesyx_core.mailbox.opening import Deed, Item, Later, Letter, NewEpoch, Nothing, Violation
 from mesyx_core.mailbox.shelf import Shelf
 from mesyx_core.record.ops import OpsError
 from mesyx_core.record.payloads import Target
+
+log = logging.getLogger(__name__)
 
 
 class Kept(NamedTuple):
@@ -39,29 +43,41 @@ class Keeper:
 
     def keep(self, items: Sequence[Item]) -> Kept:
         """Keep these items, in order; all of them or, on an exception, none in the common file."""
-        locked = self._keep_insides([item for item in items if isinstance(item, Letter)])
+        passed = self._keep_insides([item for item in items if isinstance(item, Letter)])
         with self._ledger.change() as change:
             for item in items:
-                if isinstance(item, Letter) and item.target in locked:
-                    change.put_off(item.arrival.entry, "locked")
+                if isinstance(item, Letter) and item.arrival.entry in passed:
+                    change.put_off(item.arrival.entry, passed[item.arrival.entry])
                 else:
                     _record(change, item)
             ready = change.retry_ready()
         opened = sum(isinstance(item, Letter | Deed) for item in items)
         return Kept(change.modseq, change.changed, ready, opened)
 
-    def _keep_insides(self, letters: list[Letter]) -> set[Target]:
+    def _keep_insides(self, letters: list[Letter]) -> dict[int, Why]:
+        """Which of them could not be kept, and why."""
         by_target: dict[Target, list[Inside]] = {}
         for letter in letters:
             by_target.setdefault(letter.target, []).append(letter.inside)
-        locked: set[Target] = set()
+        passed: dict[int, Why] = {}
         for target, insides in by_target.items():
             try:
                 with self._shelf.use(target) as contents:
-                    contents.add(insides)
+                    passed.update(_add(contents, insides))
             except Locked:
-                locked.add(target)
-        return locked
+                passed.update((inside.entry, "locked") for inside in insides)
+        return passed
+
+
+def _add(contents: Contents, insides: Sequence[Inside]) -> dict[int, Why]:
+    try:
+        contents.add(insides)
+    except (ValueError, OverflowError) as error:  # a value that SQLite cannot hold
+        if len(insides) == 1:
+            log.error("a message could not be indexed: %s; it is tried again at the next start", type(error).__name__)
+            return {insides[0].entry: "fault"}
+        return {entry: why for inside in insides for entry, why in _add(contents, [inside]).items()}
+    return {}
 
 
 def _record(change: Change, item: Item) -> None:

@@ -10,9 +10,9 @@ SEQ_MASK: Final = (1 << SEQ) - 1
 SAME: Final = 5 * 86_400_000
 """Identical mails at most this many milliseconds apart are one message."""
 
-Why: TypeAlias = Literal["body", "blob", "locked", "cause", "epoch", "member"]
+Why: TypeAlias = Literal["body", "blob", "locked", "cause", "epoch", "member", "fault"]
 """Why an entry waits: payload or blob not here, key not open, an op it builds on or its epoch not opened, its node not
-in the manifest."""
+in the manifest, or this release failed at it."""
 
 
 class Arrival(NamedTuple):

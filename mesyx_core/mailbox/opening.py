@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, TypeAlias
 
@@ -23,6 +24,8 @@ from mesyx_core.vault import labels
 from mesyx_core.vault.authority import Authority
 from mesyx_core.vault.encoding import digest
 from mesyx_core.vault.seal import SealError
+
+log = logging.getLogger(__name__)
 
 _MESSAGES: Final = frozenset(("mail", "line", "event", "post"))
 _FROM_ACCEPT: Final = _MESSAGES | {"receipt", "intent", "recipients"}
@@ -129,6 +132,8 @@ class Opener:
             return Violation(at, "not sealed as it should be")
         except RecordError:
             return Violation(at, "not in the form it should have")
+        except Exception as error:  # one message that we fail at must not keep all others from their reader
+            return _failed(at, error)
 
     def _sealed(self, origin: int, seq: int, header: Header, payload: bytes, roles: frozenset[str]) -> Item:
         at = origin << SEQ | seq
@@ -151,10 +156,13 @@ class Opener:
             return Unread(at, target, opened, opened.body, sizes[opened.body.hash], own, place)
         return self._letter(at, target, opened.message, opened.body, own, place)
 
-    def read(self, unread: Unread, body: bytes) -> Letter:
+    def read(self, unread: Unread, body: bytes) -> Letter | Later:
         """The message, once its body was read from its blob."""
         assert unread.opened.message is not None
-        return self._letter(unread.entry, unread.target, unread.opened.message, body, unread.own, unread.place)
+        try:
+            return self._letter(unread.entry, unread.target, unread.opened.message, body, unread.own, unread.place)
+        except Exception as error:  # as above
+            return _failed(unread.entry, error)
 
     def _letter(
         self, entry: int, target: Target, message: Message, body: bytes, own: bool, place: tuple[int, int]
@@ -188,6 +196,11 @@ class Opener:
             body=pack(text),
         )
         return Letter(arrival, target, inside, place)
+
+
+def _failed(entry: int, error: Exception) -> Later:
+    log.error("an entry could not be opened: %s; it is tried again at the next start", type(error).__name__)
+    return Later(entry, "fault")
 
 
 class _Roles:

@@ -38,6 +38,7 @@ _CODECS: Final = {
     if codec not in _NO_CHARSETS
 }
 _NORMAL = re.compile(r"[^a-z0-9]+")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 # Windows-1252 with the control characters of Latin-1 in its five holes, as the web reads it: it decodes any bytes.
 _WINDOWS: Final = "".join(
     [chr(i) if i in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else bytes((i,)).decode("cp1252") for i in range(256)]
@@ -45,10 +46,13 @@ _WINDOWS: Final = "".join(
 
 
 def decode(data: bytes, charset: str = "") -> str:
-    """Text in a charset. An unknown or missing one, and ASCII that is none, is guessed: UTF-8, else Windows-1252."""
+    """Text in a charset, without halves of surrogate pairs. An unknown or missing one, and ASCII that is none, is
+    guessed: UTF-8, else Windows-1252.
+    """
     codec = _CODECS.get(_NORMAL.sub("_", charset[:64].lower()).strip("_"), "") if charset else ""
     if codec and codec != "cp1252":
-        return data.decode(codec, "replace")
+        # UTF-7 brings such halves along; no file and no socket takes them.
+        return _SURROGATES.sub("\ufffd", data.decode(codec, "replace"))
     if not codec:
         try:
             return data.decode("utf_8")

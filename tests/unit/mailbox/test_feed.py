@@ -6,8 +6,12 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from mesyx_core import mime
 from mesyx_core.api import Flag
 from mesyx_core.mailbox import names
 from mesyx_core.record import content, ops
@@ -108,6 +112,33 @@ def test_what_is_malformed_is_shown_and_stops_nothing(play: Play, letter: Letter
         async with rig.account(laptop) as account:
             assert (await settled(account)).violations == 4
             assert await exists(account) == 1
+
+    play(scene)
+
+
+def test_a_message_that_we_fail_at_waits_and_stops_nothing(
+    play: Play, letter: Letter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One in its opening, one in its index: whatever the cause, the others are shown."""
+
+    def summary(data: bytes) -> Any:
+        if b"<1@" in data:
+            raise RuntimeError(data)
+        found = mime.summary(data)
+        return found._replace(date=SimpleNamespace(toordinal=lambda: 1 << 70)) if b"<3@" in data else found
+
+    monkeypatch.setattr("mesyx_core.mailbox.opening.mime", SimpleNamespace(**{**vars(mime), "summary": summary}))
+
+    async def scene(rig: Any) -> None:
+        mx, laptop = await rig.node("mx"), await rig.node("laptop")
+        await mx.mail([letter(1), letter(2), letter(3), letter(4), letter(1, "x" * 100_000)])
+        async with rig.account(laptop) as account:
+            assert (await settled(account)).waiting == 3
+            assert await exists(account) == 2
+        monkeypatch.undo()
+        async with rig.account(laptop) as account:
+            await until(account, lambda progress: not progress.waiting)
+            assert await exists(account) == 5
 
     play(scene)
 

@@ -114,6 +114,7 @@ def test_a_decoded_body_is_cut_at_its_limit() -> None:
         (b"shift_jis", b"\x82\xa0", "あ"),
         (b"utf-16", b"\xff\xfea\x00", "a"),
         (b"utf-7", b"+AOk-", "é"),
+        (b"utf-7", b"+2AA-x+3AA-", "\ufffdx\ufffd"),
         (b"unicode_escape", b"\\x41", "\\x41"),
         (b"rot13", b"abc", "abc"),
         (b"hex", b"6162", "6162"),
