@@ -74,6 +74,16 @@ class Mbsync:
         for file in self.files(name):
             yield _TUID.sub(b"\n\n", file.read_bytes(), count=1).replace(b"\n", b"\r\n")
 
+    def listing(self) -> list[str]:
+        """All files of all mailboxes, with their flags."""
+        return sorted(str(file.relative_to(self.folder)) for file in self.folder.glob("mail/**/*") if _mail(file))
+
+    def subjects(self) -> list[tuple[str, str, str]]:
+        """Of each message: mailbox, Subject line, flags."""
+        files = [file for file in self.folder.glob("mail/**/*") if _mail(file)]
+        lines = ((file, file.read_text(errors="replace").partition("\nSubject:")[2]) for file in files)
+        return sorted((file.parent.parent.name, text.partition("\n")[0], self.flags(file)) for file, text in lines)
+
     def flag(self, file: Path, flags: str) -> Path:
         """Give a message these Maildir flags, instead of those it had."""
         fresh = file.parent.with_name("cur") / (file.name.partition(":")[0] + ":2," + "".join(sorted(flags)))
@@ -84,6 +94,11 @@ class Mbsync:
 
 
 _TUID = re.compile(rb"\nX-TUID: [A-Za-z0-9+/]{12}\n\n")
+
+
+def _mail(file: Path) -> bool:
+    return file.parent.name in ("cur", "new") and file.is_file()
+
 
 _MUTTRC = """
 set folder=imap://{user}@127.0.0.1:{port}/ spoolfile=+INBOX imap_pass={password} imap_user={user}
