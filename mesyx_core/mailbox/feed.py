@@ -175,7 +175,7 @@ class Feed:
 
     async def _next(self) -> tuple[int, list[tuple[int, Entry]]] | None:
         behind: list[tuple[int, tuple[bytes, bytes]]] = []
-        for at, seq in self._heads.items():
+        for at, seq in list(self._heads.items()):  # more come while an origin is noted
             row = self._ledger.origins.get(at)
             if row is None:
                 row = await self._keep_thread(self._new_origin, at)

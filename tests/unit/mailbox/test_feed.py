@@ -238,3 +238,17 @@ def test_mail_whose_blob_is_not_here_yet_is_opened_when_it_comes(play: Play, let
             assert await exists(account) == 2
 
     play(scene)
+
+
+def test_a_log_may_begin_while_another_is_looked_at_for_the_first_time(play: Play, letter: Letter) -> None:
+    async def scene(rig: Any) -> None:
+        async with rig.account(await rig.node("laptop")) as account:
+            await settled(account)
+            with account.ledger.database.write():  # the feed waits to note the first log, and the second comes
+                first = await rig.node("mx")
+                await asyncio.sleep(0.05)
+                second = await rig.node("mx")
+            await account.feed.reached([await first.message(letter(1)), await second.message(letter(2))])
+            assert await exists(account) == 2
+
+    play(scene)
