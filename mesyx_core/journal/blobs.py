@@ -32,6 +32,8 @@ class PendingBlob:
         self._hash: bytes | None = None
         self._file = -1
         self._name: Path | None = None
+        self._committing = False
+        self._unwanted = False
         self._file, self._name = _nameless(folder)
 
     @property
@@ -62,7 +64,10 @@ class PendingBlob:
         return await to_thread.run_sync(os.pread, self._file, size, offset)
 
     def close(self) -> None:
-        """Give the blob up, unless it was committed. Harmless to repeat."""
+        """Give the blob up, unless it was committed or, while a commit of it runs, will be. Harmless to repeat."""
+        if self._committing:
+            self._unwanted = True
+            return
         self._let_go()
         if self._name is not None:
             with suppress(OSError):
@@ -70,7 +75,18 @@ class PendingBlob:
             self._name = None
 
     def __del__(self) -> None:
+        self._committing = False
         self.close()
+
+    def lend(self) -> None:
+        """For the journal: a commit of it begins, which goes on even if whoever asked for it is cancelled."""
+        self._committing = True
+
+    def give_back(self) -> None:
+        """For the journal: that commit is over."""
+        self._committing = False
+        if self._unwanted:
+            self.close()
 
     def _write(self, data: bytes) -> None:
         with disk_errors():

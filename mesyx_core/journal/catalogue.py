@@ -17,14 +17,16 @@ from mesyx_core.record.entry import Origin
 from mesyx_core.record.shape import SEQ_MAX
 
 
-def add_store(transaction: Transaction, store: bytes, name: str) -> None:
-    """Hold a store, or rename it."""
+def add_store(transaction: Transaction, store: bytes, name: str, manifests: Mapping[bytes, bytes]) -> None:
+    """Hold a store with its manifests, or rename it."""
     held = transaction.stores.get(store)
     if held is not None:
         transaction.steps.append(
             lambda connection: _run(connection, update(STORE).where(STORE.c.id == store).values(name=name))
         )
         transaction.publish.append(partial(setattr, held, "name", name))
+        for hash, document in manifests.items():
+            put_manifest(transaction, store, hash, document)
         return
 
     number = transaction.next_store
@@ -33,12 +35,16 @@ def add_store(transaction: Transaction, store: bytes, name: str) -> None:
         lambda connection: _run(connection, insert(STORE).values(number=number, id=store, name=name))
     )
     transaction.publish.append(partial(transaction.stores.put, store, StoreState(number, name)))
+    for hash, document in manifests.items():
+        _keep_manifest(transaction, number, hash, document)
 
 
 def put_manifest(transaction: Transaction, store: bytes, hash: bytes, document: bytes) -> None:
     """Keep a manifest's document, once."""
-    number = _held(transaction, store).number
+    _keep_manifest(transaction, _held(transaction, store).number, hash, document)
 
+
+def _keep_manifest(transaction: Transaction, number: int, hash: bytes, document: bytes) -> None:
     def step(connection: Connection) -> None:
         same = select(MANIFEST.c.number).where(MANIFEST.c.store == number, MANIFEST.c.hash == hash)
         if connection.execute(same).first() is None:

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 import anyio
 from anyio import to_thread
@@ -31,6 +32,7 @@ from mesyx_core.record.payloads import MAX_EARLIER, Earlier, End, Start
 
 RowChange: TypeAlias = tuple[str, str, bytes | None]
 """(space, key, value); None removes."""
+NO_MANIFESTS: Final[Mapping[bytes, bytes]] = MappingProxyType({})
 Listener: TypeAlias = Callable[[Origin, int], None]
 
 
@@ -72,9 +74,9 @@ class Journal:
         """(id, name) of every store held, in the order they were added."""
         return [(id, state.name) for id, state in self._stores]
 
-    async def add_store(self, store: bytes, name: str) -> None:
-        """Hold a store from now on; a second time renames it."""
-        await self._writer.run(partial(catalogue.add_store, store=store, name=name))
+    async def add_store(self, store: bytes, name: str, manifests: Mapping[bytes, bytes] = NO_MANIFESTS) -> None:
+        """Hold a store from now on, with these documents by hash: all or nothing. A second time renames it."""
+        await self._writer.run(partial(catalogue.add_store, store=store, name=name, manifests=manifests))
 
     async def remove_store(self, store: bytes) -> None:
         """Drop a store with its logs, manifests and blobs. Its running logs must have been ended."""
@@ -158,7 +160,7 @@ class Journal:
                 transaction.rows[space, key] = value
             return numbers
 
-        return await self._writer.run(work, size)
+        return await self._writer.run(work, size, [blob for _, one in written for blob in one.blobs])
 
     # --- logs -------------------------------------------------------------------------------------------------------
 

@@ -11,8 +11,9 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 import anyio
 from sqlalchemy.exc import SQLAlchemyError
 
+from mesyx_core.api import MesyxError
 from mesyx_core.journal import holdings
-from mesyx_core.journal.blobs import Blobs
+from mesyx_core.journal.blobs import Blobs, PendingBlob
 from mesyx_core.journal.database import Database, Statements, failed, surely_undone
 from mesyx_core.journal.errors import CommitFailed, CommitUnknown
 from mesyx_core.journal.state import Stores
@@ -34,11 +35,13 @@ WAL_BYTES: Final = 4 << 20
 class Job(Generic[T]):
     """One call: `work` says what to change; it raises before it changes anything in the transaction, or not at all."""
 
-    __slots__ = ("done", "error", "result", "size", "work")
+    __slots__ = ("blobs", "done", "error", "result", "size", "work")
 
-    def __init__(self, work: Callable[[Transaction], T], size: int) -> None:
+    def __init__(self, work: Callable[[Transaction], T], size: int, blobs: Sequence[PendingBlob] = ()) -> None:
         self.work = work
         self.size = size
+        self.blobs = blobs
+        """Those that it commits: nobody else may close them meanwhile."""
         self.done = anyio.Event()
         self.result: T | None = None
         self.error: BaseException | None = None
@@ -72,11 +75,13 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
-    async def run(self, work: Callable[[Transaction], T], size: int = 0) -> T:
-        """Have `work` done in the next transaction; returns what it returned, once durable."""
+    async def run(self, work: Callable[[Transaction], T], size: int = 0, blobs: Sequence[PendingBlob] = ()) -> T:
+        """Have `work` done in the next transaction, which names `blobs`; returns what it returned, once durable."""
         if self._closed:
             raise CommitFailed("the journal is closed")
-        job = Job(work, size)
+        job = Job(work, size, blobs)
+        for blob in blobs:
+            blob.lend()
         self._queue.put(job)
         await job.done.wait()
         if job.error is not None:
@@ -199,7 +204,9 @@ class Writer:
         return True
 
     def _roll_back(self) -> None:
-        """Back to a connection without a transaction, by a new one if need be."""
+        """Back to a connection without a transaction, by a new one if need be. Where there is none to be had, the next
+        transaction fails and tries again: the thread must outlive any trouble of the disk.
+        """
         self._unmerged = WAL_BYTES  # a full disk may take more once the write-ahead log can begin anew
         try:
             self._connection.exec_driver_sql("ROLLBACK")
@@ -207,11 +214,14 @@ class Writer:
             with suppress(SQLAlchemyError):
                 self._connection.invalidate()
                 self._connection.close()
-            self._connection = self._database.writer()
+            with suppress(MesyxError):
+                self._connection = self._database.writer()
 
     def _answer(self, jobs: list[Job[Any]], changes: Changes) -> None:
         def answer() -> None:
             for job in jobs:
+                for blob in job.blobs:
+                    blob.give_back()
                 job.done.set()
             if changes:
                 self._tell(changes)

@@ -100,9 +100,7 @@ class Stores:
     async def add(self, name: str, documents: Sequence[bytes]) -> Store:
         """Hold a store from now on, durably."""
         store = Authority.of(documents).store
-        await self._journal.add_store(store, name)
-        for document in documents:
-            await self._journal.put_manifest(store, parse(document).hash, document)
+        await self._journal.add_store(store, name, {parse(document).hash: document for document in documents})
         return self._hold(store, name, list(documents))
 
     async def take(self, store: bytes, document: bytes) -> bool:
@@ -110,9 +108,13 @@ class Stores:
         held = self._held[store]
         if document in held.documents:
             return False
+        held.authority.accepts(document)
+        await self._journal.put_manifest(store, parse(document).hash, document)
+        # Only now: what was not kept must not count, or it would be gone after the next start. Others came meanwhile.
+        if document in held.documents:
+            return False
         held.authority = held.authority.accepts(document)
         held.documents.append(document)
-        await self._journal.put_manifest(store, parse(document).hash, document)
         if held.sealer.log is not None:
             held.sealer.log.cite(held.authority.effective.hash)
         return True

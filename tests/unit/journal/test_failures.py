@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -274,3 +275,91 @@ async def test_what_others_would_refuse_is_not_written(tmp_path: Path) -> None:
             with pytest.raises(Permanent):
                 await journal.commit([(log, draft)])
         assert log.seq == 1
+
+
+class SlowCommit:
+    """A connection whose COMMITs take a moment."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def exec_driver_sql(self, statement: str, *values: Any) -> Any:
+        if statement == "COMMIT":
+            time.sleep(0.2)
+        return self._connection.exec_driver_sql(statement, *values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+async def test_who_is_cancelled_while_committing_takes_no_blob_from_its_entry(
+    tmp_path: Path, nameless: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not nameless:
+        monkeypatch.delattr(os, "O_TMPFILE")
+    async with Journal.open(tmp_path) as journal:
+        log = await begin(journal)
+        blob = journal.new_blob()
+        await blob.write(b"data")
+        hash, _ = await blob.finish()
+        journal._writer._connection = SlowCommit(journal._writer._connection)  # type: ignore[assignment]
+        with anyio.move_on_after(0.1) as scope:
+            try:
+                await journal.commit([(log, sealed(b"x", blob))])
+            finally:
+                blob.close()
+        assert scope.cancelled_caught
+    async with Journal.open(tmp_path) as journal:
+        assert [entry.payload for _, entry in await journal.entries(log.origin, 1)] == [b"x"]
+        assert await journal.read_blob(hash, 0, 10) == b"data"
+
+
+async def test_a_blob_that_was_given_up_while_its_commit_failed_is_gone(tmp_path: Path) -> None:
+    async with Journal.open(tmp_path) as journal:
+        log = await begin(journal)
+        blob = journal.new_blob()
+        await blob.write(b"data")
+        await blob.finish()
+        arm(journal, "SQLITE_FULL", kept=False)
+        committing = asyncio.ensure_future(journal.commit([(log, sealed(b"x", blob))]))
+        await asyncio.sleep(0)
+        blob.close()
+        with pytest.raises(CommitFailed):
+            await committing
+        assert [path for path in (tmp_path / "blobs").iterdir() if path.is_file()] == []
+
+
+async def test_while_the_database_cannot_be_opened_commits_fail_and_then_work_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Journal.open(tmp_path) as journal:
+        log = await begin(journal)
+        arm(journal, "SQLITE_IOERR_FSYNC", kept=True)
+
+        def away() -> Any:
+            raise Unreadable("the database is away")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(journal._writer._database, "writer", away)
+            journal._writer._connection.close()
+            for _ in range(3):
+                with pytest.raises(CommitFailed), anyio.fail_after(5):
+                    await journal.put("space", {"key": b"value"})
+        with pytest.raises(CommitFailed):  # it only finds out that the database is back
+            await journal.put("space", {"key": b"value"})
+        assert await journal.commit([(log, sealed(b"after"))]) == [2]
+
+
+async def test_a_store_comes_with_its_manifests_or_not_at_all(tmp_path: Path) -> None:
+    """A store without one could not be opened again."""
+    manifests = {b"1" * 32: b"first", b"2" * 32: b"second"}
+    async with Journal.open(tmp_path) as journal:
+        arm(journal, "SQLITE_FULL", kept=False)
+        with pytest.raises(CommitFailed):
+            await journal.add_store(STORE, "alice", manifests)
+        assert await journal.stores() == []
+        await journal.add_store(STORE, "alice", manifests)
+        await journal.add_store(STORE, "alice", manifests)
+    async with Journal.open(tmp_path) as journal:
+        assert await journal.manifests(STORE) == [b"first", b"second"]
