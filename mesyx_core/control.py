@@ -35,12 +35,15 @@ async def call(path: Path, verb: str, arguments: Mapping[str, JsonValue]) -> Asy
     node raised.
     Raises ConnectionError when no node listens there."""
     async with await _connect(path) as stream:
-        await stream.send(json.dumps({"verb": verb, "arguments": arguments}).encode() + b"\n")
         lines = BufferedByteReceiveStream(stream)
+        question = json.dumps({"verb": verb, "arguments": arguments}).encode() + b"\n"
         while True:
             try:
+                if question:
+                    await stream.send(question)
+                    question = b""
                 answer = json.loads(await lines.receive_until(b"\n", LIMIT))
-            except anyio.IncompleteRead as error:
+            except (anyio.IncompleteRead, anyio.BrokenResourceError) as error:
                 raise Temporary(
                     "the node stopped while it worked on this", "see `mesyx status`, then try again"
                 ) from error

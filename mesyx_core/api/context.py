@@ -125,7 +125,8 @@ class Context(Protocol):
         """Begin taking in one message; `draft` has all but body and recipients."""
 
     async def accept(self, messages: Sequence[Message], state: Mapping[str, bytes] | None = None) -> Sequence[Verdict]:
-        """Take in short messages; `state` (a cursor) commits with them."""
+        """Take in short messages; `state` (a cursor) commits with them. Raises Temporary when one of them cannot be
+        taken now: then nothing is kept, offer them again later."""
 
     async def signal(self, name: str, value: JsonValue) -> None:
         """An event to attached clients: sealed, never logged, may be lost."""

@@ -23,8 +23,10 @@ class Blobs(Protocol):
 
     def new(self) -> PendingBlob: ...
 
-    def key(self) -> bytes:
-        """A key for one blob, never given twice."""
+    def key(self, peer: str = "") -> bytes:
+        """A key for one blob, never given twice; not even by two copies of a machine that draw the same randomness,
+        as long as they speak with different peers.
+        """
 
 
 class SealedBody:
@@ -57,8 +59,9 @@ class Spool:
     stores.
     """
 
-    def __init__(self, blobs: Blobs, stores: Callable[[], int]) -> None:
+    def __init__(self, blobs: Blobs, stores: Callable[[], int], peer: str = "") -> None:
         self._blobs = blobs
+        self._peer = peer
         self._stores = stores
         self._buffer = bytearray()
         self._sinks: list[tuple[PendingBlob, BlobSealer, bytes]] = []
@@ -74,7 +77,7 @@ class Spool:
 
     def _begin(self) -> None:
         for _ in range(self._stores()):
-            key = self._blobs.key()
+            key = self._blobs.key(self._peer)
             self._sinks.append((self._blobs.new(), BlobSealer(key), key))
 
     async def _flush(self) -> None:

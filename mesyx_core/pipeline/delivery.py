@@ -53,20 +53,21 @@ class Intake:
         return Delivery(self, draft)
 
     async def accept(self, messages: Sequence[Message], rows: Sequence[RowChange] = ()) -> Sequence[Verdict]:
-        """Short messages, each for the stores of its recipients, all in one commit, with changes to the node's rows."""
+        """Short messages, each for the stores of its recipients, all in one commit, with changes to the node's rows.
+        Raises Temporary when one cannot be taken now: then nothing is kept, above all no cursor that is past it.
+        """
         verdicts: list[Verdict] = []
         entries: list[tuple[Log, Draft]] = []
         for message in messages:
             delivery = Delivery(self, message)
-            for address in message.recipients:
-                await delivery.recipient(address)
+            words = [await delivery.recipient(address) for address in message.recipients]
             parts, receipt = await delivery.sealed([message.body] * len(delivery.stores))
             entries += parts
-            verdicts.append(
-                best(list(receipt.verdicts.values()))
-                if receipt.verdicts
-                else Verdict(word="reject", reason="no such recipient")
-            )
+            words = list(receipt.verdicts.values()) or words
+            verdict = best(words) if words else Verdict(word="reject", reason="no such recipient")
+            if not parts and verdict.temporary:
+                raise Temporary(verdict.reason)
+            verdicts.append(verdict)
         if entries or rows:
             await self.commit(entries, rows)
         return verdicts
@@ -80,7 +81,8 @@ class Delivery:
         self._draft = draft
         self._traced = 0
         self.stores: dict[bytes, tuple[Sealer, list[str]]] = {}
-        self._spool = Spool(intake.blobs, lambda: len(self.stores))
+        peer = " ".join(str(draft.envelope.get(name, "")) for name in ("peer", "port"))
+        self._spool = Spool(intake.blobs, lambda: len(self.stores), peer)
 
     async def __aenter__(self) -> Delivery:
         return self

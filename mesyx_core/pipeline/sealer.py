@@ -43,6 +43,7 @@ class Running:
 
     log: Log
     epoch: epoch.Epoch
+    recipients: Sequence[str]
     began: datetime
     until: datetime
 
@@ -166,6 +167,8 @@ class Sealer:
         running = self._running.get(target)
         if running is None or not running.epoch.left or not running.began <= self._now() < running.until:
             return None
+        if target == CLIENTS and running.recipients != self._recipients(target):
+            return None  # a keyset never changes, but this: who was taken out must not read on to the epoch's end
         return running
 
     async def _epoch(self, target: Target) -> Running:
@@ -183,13 +186,14 @@ class Sealer:
         drafts = [self._close(target)] if target in self._running else []
         self._number += 1
         seed = bytearray(self._random(epoch.SEED_SIZE))
-        sealed = age.encrypt(bytes(seed), self._recipients(target))
+        recipients = self._recipients(target)
+        sealed = age.encrypt(bytes(seed), recipients)
         opened = epoch.Epoch.begin(*log.origin, self._number, seed)
         drafts.append(
             Draft(Kind.EPOCH, self._number, 0, b"", payloads.Epoch(target, opened.commitment, sealed).encode())
         )
         await self._commit([(log, draft) for draft in drafts])
-        running = Running(log, opened, now, self._until(target, now))
+        running = Running(log, opened, recipients, now, self._until(target, now))
         if log is self.log:
             self._running[target] = running
             self._last_began = max(self._last_began, int(now.timestamp()))

@@ -26,13 +26,15 @@ CLIENT = age.generate(random=lambda n: b"c" * n)
 OWNER = b"o" * 32
 
 
-def authority(*keysets: Keyset, closed: frozenset[bytes] = frozenset()) -> Authority:
+def authority(
+    *keysets: Keyset, closed: frozenset[bytes] = frozenset(), clients: tuple[str, ...] = (CLIENT.recipient,)
+) -> Authority:
     manifest = Manifest(
         owner=owner_public(OWNER),
         next_owner=next_commitment(owner_public(b"n" * 32)),
         members=(Member(GATEWAY.public, GATEWAY.recipient, frozenset({"accept", "exchange"})),),
         keysets=keysets or (Keyset((READER.recipient,), fallback=True),),
-        clients=(CLIENT.recipient,),
+        clients=clients,
         closed=closed,
     )
     return Authority.of([sign(manifest, OWNER)])
@@ -84,6 +86,7 @@ class Disk:
         self.fail = 0
         self.begun = 0
         self.made: list[Blob] = []
+        self.peers: list[str] = []
         self.authority = authority()
         self.drawn = 0
 
@@ -122,7 +125,8 @@ class Disk:
         self.made.append(Blob())
         return self.made[-1]
 
-    def key(self) -> bytes:
+    def key(self, peer: str = "") -> bytes:
+        self.peers.append(peer)
         return self.random(32)
 
     def later(self, **span: int) -> None:

@@ -234,3 +234,30 @@ def test_short_messages_commit_together_with_their_cursor() -> None:
 
     assert anyio.run(main) == 2  # the epoch's own commit, then one for all
     assert len(disk.opened()) == 3
+
+
+def test_a_full_mailbox_puts_short_messages_off_and_keeps_no_cursor() -> None:
+    disk = Disk()
+
+    def full(store: bytes, size: int) -> None:
+        raise Temporary("the mailbox is full")
+
+    way = intake(disk, room=full)
+    line = Message(kind="line", time=disk.now, recipients=("alice@example.org",))
+    with pytest.raises(Temporary, match="full"):
+        anyio.run(way.accept, [line], [("instance/x", "cursor", b"3")])
+    assert disk.commits == 0
+
+
+def test_the_key_of_a_blob_depends_on_the_peer() -> None:
+    disk = Disk()
+    way = intake(disk)
+
+    async def main() -> None:
+        draft = Message(kind="mail", time=disk.now, envelope={"peer": "192.0.2.1", "port": 4711})
+        async with way.deliver(draft) as delivery:
+            await delivery.recipient("alice@example.org")
+            await delivery.write(bytes(100_000))
+
+    anyio.run(main)
+    assert disk.peers == ["192.0.2.1 4711"]

@@ -12,8 +12,9 @@ from mesyx_core.pipeline import Content
 from mesyx_core.record import content
 from mesyx_core.record.entry import Kind
 from mesyx_core.record.payloads import decode_close, decode_epoch
+from mesyx_core.vault import age
 from mesyx_core.vault.keyset import Keyset
-from tests.unit.pipeline.kit import READER, Disk, authority
+from tests.unit.pipeline.kit import CLIENT, READER, Disk, authority
 
 OP = content.pack_inner("op", [1])
 
@@ -172,3 +173,22 @@ def test_an_abandoned_incarnation_is_followed_by_another_with_epochs_of_its_own(
     assert disk.begun == 2
     assert [draft.epoch for draft in disk.of(Kind.EPOCH)] == [1, 1]
     assert len(disk.opened()) == 2
+
+
+def test_a_client_that_was_taken_out_reads_nothing_more_of_a_running_epoch() -> None:
+    disk = Disk()
+    other = age.generate(random=lambda n: b"x" * n)
+
+    async def main() -> None:
+        sealer = disk.sealer()
+        disk.authority = authority(clients=(CLIENT.recipient, other.recipient))
+        await put(disk, sealer, target="clients")
+        disk.authority = authority()
+        await put(disk, sealer, target="clients")
+
+    anyio.run(main)
+    first, second = [decode_epoch(draft.payload).file for draft in disk.of(Kind.EPOCH)]
+    assert age.decrypt(first, [other])
+    with pytest.raises(age.NoMatch):
+        age.decrypt(second, [other])
+    assert [draft.epoch for draft in disk.of(Kind.SEALED)] == [1, 2]
