@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -124,21 +125,32 @@ def work(data: bytes) -> None:
     assert mime.unpack_envelope(mime.pack_envelope(found.envelope)) == found.envelope
 
 
-def seconds(data: bytes) -> float:
+def seconds(data: bytes, enough: float = 0.0) -> float:
+    """The least that it costs. A busy machine makes some tries dear, but not all: tries end at `enough`, or after ten."""
     best = 1e9
-    for _ in range(2):
-        start = time.process_time()
-        work(data)
-        best = min(best, time.process_time() - start)
+    collecting = gc.isenabled()
+    gc.disable()  # its passes cost what else the test run holds, not what the message does
+    try:
+        for number in range(10):
+            start = time.process_time()
+            work(data)
+            best = min(best, time.process_time() - start)
+            if best < enough or (not enough and number):
+                break
+    finally:
+        if collecting:
+            gc.enable()
     return best
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_costs_grow_no_faster_than_the_message(attack: str) -> None:
     make = ATTACKS[attack]
-    small, large = seconds(make(15_000)), seconds(make(120_000))
+    small = seconds(make(15_000))
     # eight times the size is at most sixteen times the cost: a quadratic one would be 64 times as high
-    assert large < max(16 * small, 0.05), (small, large)
+    most = max(16 * small, 0.05)
+    large = seconds(make(120_000), enough=most)
+    assert large < most, (small, large)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
