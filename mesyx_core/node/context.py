@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import ssl
@@ -19,8 +20,11 @@ from mesyx_core.api import Delivery, Health, Message, Misconfigured, Refused, Ve
 from mesyx_core.node import sockets
 from mesyx_core.node.certificates import ListenerTls, listener_tls
 from mesyx_core.node.clock import now
+from mesyx_core.node.faults import place
 from mesyx_core.node.sockets import Bound, Peer
 from mesyx_core.wire.tls import TlsSettings
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -121,7 +125,11 @@ class InstanceContext:
     def report(self, state: Health, why: str = "") -> None:
         self._instance.report(state, why)
 
-    def accept_stream(self, stream: ByteStream, peer: Peer) -> Awaitable[None]:
+    async def accept_stream(self, stream: ByteStream, peer: Peer) -> None:
         if self._instance.kind != "transport":
             raise Refused("only a transport may bring streams of other nodes")
-        return self._node.exchange.accept(stream)
+        try:
+            await self._node.exchange.accept(stream)
+        except Exception as error:
+            log.error("a session failed: %s at %s", type(error).__name__, place(error))
+            await anyio.aclose_forcefully(stream)

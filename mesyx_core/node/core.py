@@ -22,8 +22,9 @@ from mesyx_core.journal import Draft, Journal, Log, PendingBlob
 from mesyx_core.journal.journal import RowChange
 from mesyx_core.node.addresses import Addresses
 from mesyx_core.node.clock import now
+from mesyx_core.node.faults import single
 from mesyx_core.node.home import Home
-from mesyx_core.node.instances import Instances, Running, single
+from mesyx_core.node.instances import Instances, Running
 from mesyx_core.node.logins import Logins
 from mesyx_core.node.mailboxes import Mailboxes
 from mesyx_core.node.peers import Peers

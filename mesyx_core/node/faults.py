@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import sys
 import threading
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from mesyx_core.node.instances import place
+import anyio
+
+from mesyx_core.api import Misconfigured
 
 log = logging.getLogger(__name__)
 
@@ -43,3 +47,31 @@ def _tell(where: str, error: BaseException | None) -> None:
         log.error("a fault in %s", where)
     else:
         log.error("a fault in %s: %s at %s", where, type(error).__name__, place(error))
+
+
+async def again(what: str, work: Callable[[], Awaitable[None]], pauses: Sequence[float] = (0.5, 2, 10, 60)) -> None:
+    """Run `work` until it returns. A fault in it is logged and it starts over after a pause, so that one store's or one
+    peer's trouble never ends the node."""
+    for attempt in itertools.count():
+        try:
+            return await work()
+        except Exception as error:
+            log.error("%s failed: %s at %s; it starts again", what, type(error).__name__, place(error))
+        await anyio.sleep(pauses[min(attempt, len(pauses) - 1)])
+
+
+def single(error: BaseException) -> BaseException:
+    """The one exception that says why a task group ended."""
+    while isinstance(error, BaseExceptionGroup):
+        error = next((e for e in error.exceptions if isinstance(e, Misconfigured)), error.exceptions[0])
+    return error
+
+
+def place(error: BaseException) -> str:
+    """Where it was raised: file and line, never a value."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    if frame is None:
+        return "an unknown place"
+    return f"{frame.tb_frame.f_code.co_filename.rpartition('/')[2]}:{frame.tb_lineno}"

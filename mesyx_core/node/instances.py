@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 
 from mesyx_core.api import Health, MesyxError, Misconfigured
 from mesyx_core.node.context import InstanceContext
+from mesyx_core.node.faults import place, single
 from mesyx_core.plugins import Instance
 
 if TYPE_CHECKING:
@@ -197,20 +198,3 @@ async def _run(instance: Running) -> None:
         await anyio.sleep_forever()
     else:
         await run()
-
-
-def single(error: BaseException) -> BaseException:
-    """The one exception that says why a task group ended."""
-    while isinstance(error, BaseExceptionGroup):
-        error = next((e for e in error.exceptions if isinstance(e, Misconfigured)), error.exceptions[0])
-    return error
-
-
-def place(error: BaseException) -> str:
-    """Where it was raised: file and line, never a value."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    if frame is None:
-        return "an unknown place"
-    return f"{frame.tb_frame.f_code.co_filename.rpartition('/')[2]}:{frame.tb_lineno}"

@@ -13,6 +13,7 @@ from anyio.to_thread import run_sync
 from mesyx_core.api import Bytes, Message, Refused
 from mesyx_core.journal import Draft, Log
 from mesyx_core.mailbox.account import Account
+from mesyx_core.node import faults
 from mesyx_core.node.clock import now
 from mesyx_core.node.secrets import Secrets
 from mesyx_core.node.stores import Store
@@ -70,7 +71,7 @@ class Mailboxes:
     async def _feed(self, account: Account, scope: anyio.CancelScope, done: anyio.Event) -> None:
         try:
             with scope:
-                await account.run()
+                await faults.again(f"the mailbox of {account.name}", account.run)
         finally:
             done.set()
 

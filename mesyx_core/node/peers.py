@@ -6,12 +6,14 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from mesyx_core.api import Health, Permanent
 from mesyx_core.exchange.keeper import keep
+from mesyx_core.node import faults
 from mesyx_core.vault.manifest import Member
 
 if TYPE_CHECKING:
@@ -81,7 +83,8 @@ class Peers:
     async def _keep(self, dialling: Dialling) -> None:
         with anyio.CancelScope() as scope:
             dialling.scope = scope
-            await keep(
+            dial = partial(
+                keep,
                 self._node.exchange,
                 dialling.store,
                 dialling.member.node,
@@ -90,6 +93,7 @@ class Peers:
                 report=dialling.report,
                 random=os.urandom,
             )
+            await faults.again(f"the exchange with {dialling.member.node.hex()[:16]}", dial)
 
     def status(self, store: bytes) -> list[dict[str, Any]]:
         """Every other member: whether it is connected, and what it is known to hold."""

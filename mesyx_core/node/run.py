@@ -19,7 +19,7 @@ from mesyx_core import control
 from mesyx_core.api import MesyxError
 from mesyx_core.node import faults, secrets, verbs
 from mesyx_core.node.core import Node
-from mesyx_core.node.instances import single
+from mesyx_core.node.faults import single
 
 log = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ import logging
 import sys
 import threading
 
+import anyio
 import pytest
 
 from mesyx_core.node import faults
@@ -49,3 +50,17 @@ def test_faults_in_loop_thread_and_clean_up_name_no_value(
     assert all("ValueError at test_faults.py:" in line for line in told)
     out = capfd.readouterr()
     assert SECRET not in "".join([*told, out.out, out.err])
+
+
+def test_what_fails_starts_again_and_ends_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    runs: list[int] = []
+
+    async def work() -> None:
+        runs.append(1)
+        if len(runs) < 3:
+            raise ValueError(SECRET)
+
+    anyio.run(faults.again, "the mailbox of alice", work, (0.0,))
+    assert len(runs) == 3
+    assert SECRET not in caplog.text
+    assert caplog.text.count("the mailbox of alice failed: ValueError") == 2
