@@ -24,6 +24,8 @@ AT_ONCE: Final = 4
 PAUSE: Final = 0.1
 """Seconds between two looks at what is lacking, while entries pour in."""
 MAX_ASKS: Final = 64
+LOOK: Final = 1000
+"""Blobs taken from the journal's list at a time."""
 _MAX_REFUSED: Final = 4096
 
 
@@ -92,12 +94,15 @@ class Fetch:
         async with anyio.create_task_group() as group:
             while True:
                 self._look = anyio.Event()
-                for blob, size in await self._journal.lacking(self._store):
+                most = LOOK + len(self._absent)  # what the peer has not must not hide what it has
+                lacking = await self._journal.lacking(self._store, max_count=most)
+                for blob, size in lacking:
                     if blob not in self._absent and self._claims.take(blob):
                         await slots.acquire_on_behalf_of(blob)
                         group.start_soon(self._one, blob, size, slots)
                 await anyio.sleep(PAUSE)
-                await self._look.wait()
+                if len(lacking) < most:  # else there may be more than was listed, and nobody will wake us for it
+                    await self._look.wait()
 
     async def _one(self, blob: bytes, size: int, slots: anyio.CapacityLimiter) -> None:
         try:

@@ -143,6 +143,18 @@ async def test_blobs_arrive_in_both_directions(cluster: Any, wait_until: Any, si
         await wait_until(lambda node=node, blob=blob: blob in node.blobs)
 
 
+async def test_a_backlog_of_more_blobs_than_are_listed_at_a_time_comes_by_itself(
+    cluster: Any, wait_until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesyx_core.exchange.fetch.LOOK", 3, raising=False)
+    laptop, gateway = await cluster.two()
+    log = await gateway.begin(cluster.store)
+    blobs = [await gateway.write_blob(log, os.urandom(20_000)) for _ in range(10)]
+    cluster.connect(laptop, gateway)
+    for blob in blobs:
+        await wait_until(lambda blob=blob: laptop.journal.has_blob(blob))
+
+
 async def test_a_blob_goes_on_where_it_stopped(cluster: Any, wait_until: Any) -> None:
     laptop, gateway = await cluster.two()
     blob = await gateway.write_blob(await gateway.begin(cluster.store), os.urandom(12 << 20))
