@@ -63,7 +63,8 @@ class Account:
         clock: Callable[[], float],
         random: Callable[[int], bytes],
     ) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, exist_ok=True)  # parents=True would make it readable by others
+        folder.mkdir(mode=0o700, exist_ok=True)
         self.store = store
         self.name = name
         self.writer = writer
@@ -111,9 +112,12 @@ class Account:
         try:
             yield account
         finally:
+            account.news.close()
             await asyncio.to_thread(account._close)
 
     def _close(self) -> None:
+        # Views live on in sessions that nobody has ended yet: from now on they find it locked.
+        self.seeds.forget()
         self.shelf.close()
         self.ledger.database.close()
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
-from mesyx_core.api import Changed
+from mesyx_core.api import Changed, Locked
 from mesyx_core.mailbox.ledger import Ledger
 
 _KEPT: Final = 512
@@ -23,6 +23,7 @@ class News:
         self._oldest = ledger.modseq
         """Everything after this is remembered."""
         self._waiting: set[asyncio.Future[None]] = set()
+        self._closed = False
 
     def publish(self, modseq: int, changed: Sequence[Changed]) -> None:
         """Wake every view that waits."""
@@ -33,9 +34,18 @@ class News:
             if not future.done():
                 future.set_result(None)
 
+    def close(self) -> None:
+        """Tell every view that waits that nothing more comes, as the store is locked."""
+        self._closed = True
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+
     async def after(self, since: int) -> AsyncGenerator[Sequence[Changed], None]:
-        """As View.changes."""
+        """As View.changes. Raises Locked."""
         while True:
+            if self._closed:
+                raise Locked("the mailboxes of this store are closed", "mesyx store unlock, then log in again")
             if since < self._oldest:
                 missed, since = await asyncio.to_thread(recall, self._ledger, since)
                 if missed:

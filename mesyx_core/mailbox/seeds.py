@@ -56,6 +56,10 @@ class Seeds:
             self._identities = tuple(identities)
             self._known.clear()
 
+    def forget(self) -> None:
+        """Forget all keys, for good."""
+        self.unlock(())
+
     def learn(self, origin: int, number: int, epoch: Epoch) -> None:
         """An epoch whose entry was just read. The first entry of a number counts."""
         with self._lock:

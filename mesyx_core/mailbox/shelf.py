@@ -45,6 +45,7 @@ class Shelf:
         self._lock = threading.RLock()
         self._open: OrderedDict[Target, _Slot] = OrderedDict()
         self._locked: set[Target] = set()
+        self._closed = False
 
     def unlock(self, identities: Sequence[age.Identity]) -> None:
         """Use these identities from now on."""
@@ -71,7 +72,7 @@ class Shelf:
         return path.with_suffix(".db").exists() and path.with_suffix(".key").exists()
 
     def _take(self, target: Target) -> _Slot:
-        if target in self._locked:
+        if self._closed or target in self._locked:
             raise Locked("the key of these messages is not open here", "mesyx store unlock")
         self._make_room()
         path = self._path(target)
@@ -117,7 +118,9 @@ class Shelf:
         return self._folder / (f"{target.kind}-{target.id.hex()[:32]}" if target.id else target.kind)
 
     def close(self) -> None:
-        """Close all files; none may be in use."""
+        """Close all files, and open none again."""
         with self._lock:
+            self._identities = ()
+            self._closed = True
             while self._open:
                 self._open.popitem()[1].contents.database.close()

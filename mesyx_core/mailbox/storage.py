@@ -47,6 +47,9 @@ class Connection(Protocol):
 
     def executemany(self, sql: str, parameters: Any) -> Cursor: ...
 
+    @property
+    def in_transaction(self) -> bool: ...
+
     def close(self) -> None: ...
 
 
@@ -56,12 +59,15 @@ class Database:
     def __init__(self, path: Path, key: bytes) -> None:
         self._path = path
         self._key = key
+        self._closed = False
         self._writing = threading.Lock()
         self._places = threading.BoundedSemaphore(_READERS)
         self._idle: list[Connection] = []
         self._writer = self._connect()
 
     def _connect(self) -> Connection:
+        # SQLite gives its other files the rights of this one.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         made: Connection = sqlcipher.connect(
             str(self._path), isolation_level=None, check_same_thread=False, cached_statements=256
         )
@@ -72,8 +78,9 @@ class Database:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction: committed and durable on a clean exit, otherwise nothing of it is kept."""
+        """A transaction: committed and durable on a clean exit, otherwise nothing of it is kept. Raises Locked."""
         with self._writing:
+            self._check()
             db = self._writer
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -86,8 +93,9 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """One state of the file, whatever is written meanwhile."""
+        """One state of the file, whatever is written meanwhile. Raises Locked."""
         with self._places:
+            self._check()
             try:
                 db = self._idle.pop()
             except IndexError:
@@ -99,7 +107,10 @@ class Database:
                 finally:
                     db.execute("COMMIT")
             finally:
-                self._idle.append(db)
+                if self._closed or db.in_transaction:  # nothing good comes of it any more
+                    db.close()
+                else:
+                    self._idle.append(db)
 
     def check(self) -> list[str]:
         """What is wrong with the file, if anything."""
@@ -109,11 +120,16 @@ class Database:
         return [text for text in found if text != "ok"]
 
     def close(self) -> None:
-        """Close every connection; none may be in use."""
+        """Close every connection, those in use as soon as they are not; whoever comes after finds the store locked."""
+        self._closed, self._key = True, b""
         with self._writing:
             while self._idle:
                 self._idle.pop().close()
             self._writer.close()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise Locked("the mailboxes of this store are closed", "mesyx store unlock, then log in again")
 
 
 def open_database(

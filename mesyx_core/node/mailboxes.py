@@ -34,6 +34,7 @@ class Mailboxes:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._open: dict[bytes, tuple[AsyncExitStack, anyio.CancelScope, anyio.Event]] = {}
+        self._changing = anyio.Lock()
 
     async def unlock(self, store: Store, phrase: str) -> None:
         """Raises Refused for a wrong passphrase. Takes about a second, in a thread."""
@@ -43,7 +44,12 @@ class Mailboxes:
         await self.open(store, secrets)
 
     async def open(self, store: Store, secrets: Secrets) -> None:
-        """Open the mailboxes with keys that are at hand."""
+        """Open the mailboxes with keys that are at hand; harmless when they are open."""
+        async with self._changing:
+            if store.account is None:
+                await self._open_account(store, secrets)
+
+    async def _open_account(self, store: Store, secrets: Secrets) -> None:
         node = self._node
         stack = AsyncExitStack()
         account = await stack.enter_async_context(
@@ -69,6 +75,7 @@ class Mailboxes:
             done.set()
 
     async def _feed(self, account: Account, scope: anyio.CancelScope, done: anyio.Event) -> None:
+        """Keep the index up to date. What stops it, like a full disk, stops neither the node nor other stores."""
         try:
             with scope:
                 await faults.again(f"the mailbox of {account.name}", account.run)
@@ -77,14 +84,15 @@ class Mailboxes:
 
     async def lock(self, store: Store) -> None:
         """Close the mailboxes and forget the keys."""
-        if store.account is None:
-            raise Refused(f"the store {store.name} is locked already")
-        stack, scope, done = self._open.pop(store.id)
-        store.account = store.secrets = None
-        scope.cancel()
-        with anyio.move_on_after(WAIT, shield=True):
-            await done.wait()
-        await stack.aclose()
+        async with self._changing:
+            if store.account is None:
+                raise Refused(f"the store {store.name} is locked already")
+            stack, scope, done = self._open.pop(store.id)
+            store.account = store.secrets = None
+            scope.cancel()
+            with anyio.move_on_after(WAIT, shield=True):
+                await done.wait()
+            await stack.aclose()
 
     def blob_arrived(self, store: bytes, blob: bytes) -> None:
         """A message that waited for its body can be opened now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,7 +13,7 @@ from mesyx_imap import access
 from mesyx_imap.access import ImapSettings, open_imap
 from mesyx_imap.limits import Limits
 
-from mesyx_core.api import Context, View
+from mesyx_core.api import Changed, Context, Locked, View
 from mesyx_core.testing.context import StandIn
 from mesyx_core.testing.view import MemoryView
 
@@ -251,3 +251,27 @@ async def test_recent_marks_are_kept_sealed() -> None:
         await client.say(b"LOGOUT")
         await asyncio.sleep(0.05)
         assert list(made.context.state.kept) == [f"recent/{made.view.owner.hex()}"]
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_when_the_store_is_locked_a_session_ends_and_says_why(idle: bool) -> None:
+    async def run() -> None:
+        async with server() as at:
+            locked = asyncio.Event()
+
+            async def changes(since: int) -> AsyncIterator[Sequence[Changed]]:
+                await locked.wait()
+                raise Locked("closed")
+                yield []
+
+            at.view.changes = changes  # type: ignore[method-assign]
+            client = await at.connect()
+            await client.until(b"Mesyx\r\n")
+            await client.say(b"LOGIN alice secret")
+            await client.say(b"SELECT INBOX")
+            if idle:
+                await client.say(b"IDLE", until=b"+ ")
+            locked.set()
+            assert b"* BYE The store was locked\r\n" in await client.until(b"never")
+
+    uvloop.run(run())

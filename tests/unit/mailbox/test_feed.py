@@ -7,12 +7,12 @@ import os
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from mesyx_core import mime
-from mesyx_core.api import Flag
+from mesyx_core.api import Flag, Locked
 from mesyx_core.mailbox import names
 from mesyx_core.record import content, ops
 from mesyx_core.record.entry import Kind
@@ -125,7 +125,7 @@ def test_a_message_that_we_fail_at_waits_and_stops_nothing(
         if b"<1@" in data:
             raise RuntimeError(data)
         found = mime.summary(data)
-        return found._replace(date=SimpleNamespace(toordinal=lambda: 1 << 70)) if b"<3@" in data else found
+        return found._replace(date=cast(Any, SimpleNamespace(toordinal=lambda: 1 << 70))) if b"<3@" in data else found
 
     monkeypatch.setattr("mesyx_core.mailbox.opening.mime", SimpleNamespace(**{**vars(mime), "summary": summary}))
 
@@ -250,5 +250,38 @@ def test_a_log_may_begin_while_another_is_looked_at_for_the_first_time(play: Pla
                 second = await rig.node("mx")
             await account.feed.reached([await first.message(letter(1)), await second.message(letter(2))])
             assert await exists(account) == 2
+
+    play(scene)
+
+
+def test_a_view_that_outlives_its_mailboxes_finds_them_locked(play: Play, letter: Letter) -> None:
+    async def scene(rig: Any) -> None:
+        mx, laptop = await rig.node("mx"), await rig.node("laptop")
+        await mx.mail([letter(1)])
+        async with rig.account(laptop) as account:
+            await settled(account)
+            view = account.view()
+            changes = view.changes(account.ledger.modseq)
+            waiting = asyncio.ensure_future(anext(changes))
+            await asyncio.sleep(0)
+        with pytest.raises(Locked):
+            await waiting
+        with pytest.raises(Locked):
+            await view.mailboxes()
+        with pytest.raises(Locked):
+            await view.change([Flag(mailbox=INBOX, uids=ALL, add=frozenset({"\\Seen"}))])
+
+    play(scene)
+
+
+def test_the_files_of_the_index_are_for_their_owner_alone(play: Play, letter: Letter) -> None:
+    async def scene(rig: Any) -> None:
+        mx, laptop = await rig.node("mx"), await rig.node("laptop")
+        await mx.mail([letter(1)])
+        async with rig.account(laptop, "mailbox/index") as account:
+            await settled(account)
+            found = [rig.folder / "mailbox", *(rig.folder / "mailbox").rglob("*")]
+            assert len(found) > 5
+            assert not [path for path in found if path.stat().st_mode & 0o077]
 
     play(scene)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
 
-from mesyx_core.api import MesyxError, Peer, Tls
+from mesyx_core.api import Locked, MesyxError, Peer, Tls
 from mesyx_imap.limits import Limits
 from mesyx_imap.output import Closed
 from mesyx_imap.reader import Budget, Fault, Reader
@@ -230,6 +230,10 @@ class Connection(asyncio.Protocol):
     async def _watch(self) -> None:
         try:
             await self._session.watch()
+        except Locked:  # and the view is of no use any more, also when the store is unlocked again
+            self._session.ended = True
+            if not self._busy:
+                self._leave(b"The store was locked")
         except (MesyxError, Closed):
             pass  # a command will say what is wrong
         except Exception as error:
