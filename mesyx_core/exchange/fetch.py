@@ -33,16 +33,19 @@ class Claims:
     """Blobs that some session is fetching, so that no other does."""
 
     def __init__(self) -> None:
-        self._taken: set[bytes] = set()
+        self._taken: dict[bytes, set[Callable[[], None]]] = {}
 
-    def take(self, blob: bytes) -> bool:
+    def take(self, blob: bytes, wake: Callable[[], None]) -> bool:
+        """Whether it is the caller's to fetch now; if not, `wake` is called once it is nobody's."""
         if blob in self._taken:
+            self._taken[blob].add(wake)
             return False
-        self._taken.add(blob)
+        self._taken[blob] = set()
         return True
 
     def release(self, blob: bytes) -> None:
-        self._taken.discard(blob)
+        for wake in self._taken.pop(blob, ()):
+            wake()
 
 
 class Fetch:
@@ -97,8 +100,12 @@ class Fetch:
                 most = LOOK + len(self._absent)  # what the peer has not must not hide what it has
                 lacking = await self._journal.lacking(self._store, max_count=most)
                 for blob, size in lacking:
-                    if blob not in self._absent and self._claims.take(blob):
-                        await slots.acquire_on_behalf_of(blob)
+                    if blob not in self._absent and self._claims.take(blob, self.wake):
+                        try:
+                            await slots.acquire_on_behalf_of(blob)
+                        except BaseException:  # the session ends: the next one must find it free
+                            self._claims.release(blob)
+                            raise
                         group.start_soon(self._one, blob, size, slots)
                 await anyio.sleep(PAUSE)
                 if len(lacking) < most:  # else there may be more than was listed, and nobody will wake us for it

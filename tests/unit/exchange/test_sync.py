@@ -166,6 +166,34 @@ async def test_a_blob_goes_on_where_it_stopped(cluster: Any, wait_until: Any) ->
     assert again.there.sent < 9 << 20
 
 
+async def test_blobs_that_waited_for_their_turn_when_the_wire_broke_come_over_the_next(
+    cluster: Any, wait_until: Any
+) -> None:
+    laptop, gateway = await cluster.two()
+    log = await gateway.begin(cluster.store)
+    blobs = [await gateway.write_blob(log, os.urandom(1 << 20)) for _ in range(8)]
+    wire = cluster.connect(laptop, gateway)
+    await wait_until(lambda: wire.there.sent > 1 << 20)
+    await wire.cut()
+    cluster.connect(laptop, gateway)
+    for blob in blobs:
+        await wait_until(lambda blob=blob: laptop.journal.has_blob(blob))
+
+
+async def test_a_blob_whose_session_ended_is_fetched_by_another(cluster: Any, wait_until: Any) -> None:
+    laptop, gateway = await cluster.two()
+    blob = await gateway.write_blob(await gateway.begin(cluster.store), os.urandom(4 << 20))
+    wire = cluster.connect(laptop, gateway)
+    await wait_until(lambda: wire.there.sent > 1 << 20)
+    wire.here.freeze()
+    other = cluster.connect(laptop, gateway)
+    await wait_until(lambda: len(laptop.exchange.peers()) == 2)
+    await anyio.sleep(0.3)
+    assert other.there.sent < 1 << 20
+    await wire.cut()
+    await wait_until(lambda: laptop.journal.has_blob(blob))
+
+
 async def test_a_blob_that_the_peer_gets_later_is_told_of(cluster: Any, as_member: Any, wait_until: Any) -> None:
     laptop, gateway = await cluster.two()
     phone = await cluster.node("phone")
