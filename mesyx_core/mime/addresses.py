@@ -31,7 +31,7 @@ _TOKEN = re.compile(
     | (?P<special>.)""",
     re.VERBOSE | re.DOTALL,
 )
-_PAREN = re.compile(rb"(?:[^()\\]++|\\.)*+([()]?)", re.DOTALL)
+_PAREN = re.compile(rb"(?>(?:[^()\\]++|\\.)*)([()]?)", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 
 

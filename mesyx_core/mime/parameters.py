@@ -9,7 +9,7 @@ from mesyx_core.mime.model import Parameters
 
 _TYPE = re.compile(rb"[\s]*+([^\s/;()\"=,]++)[\s]*+(?:\([^()]*+\)[\s]*+)?/[\s]*+([^\s/;()\"=,]++)")
 _TOKEN = re.compile(rb"[\s\"]*+([^\s;()\",]++)")
-_SEPARATOR = re.compile(rb"[\s;]*+(?:\([^()]*+\)[\s;]*+)*+")
+_SEPARATOR = re.compile(rb"[\s;]*+(?>(?:\([^()]*+\)[\s;]*+)*)")
 # An unquoted value runs to the semicolon: names with spaces are often sent bare.
 _PARAMETER = re.compile(
     rb"""([^\s=;"()]++)[\s]*+=[\s]*+
