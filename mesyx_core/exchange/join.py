@@ -44,7 +44,9 @@ class Joining:
     client: bytes
     """Key of the node that brought it."""
     member: Member
-    """What the manifest lets this node do, with the mail addresses that the client picked."""
+    """What the manifest lets this node do."""
+    addresses: tuple[str, ...]
+    """Of the mail addresses that the invitation grants, those that the client picked."""
     invitation: Invitation
 
 
@@ -146,9 +148,12 @@ class Door:
             raise InvitationRefused("the manifest presented does not name this node as it is")
         if authority.member(asked.key) is None:
             raise InvitationRefused("the manifest presented does not name the node that presents it")
-        if not member.roles <= offer.roles:
+        held = self._authority(asked.store)
+        before = held.member(self._key.public) if held is not None else None
+        if not member.roles <= offer.roles | (before.roles if before else frozenset()):
             raise InvitationRefused("the manifest asks for roles that the invitation does not offer")
-        if not set(member.addresses) <= set(offer.addresses):
+        # What the manifest had before may stay in it. That is no grant: only of the invitation's own is any made.
+        if not set(member.addresses) <= set(offer.addresses).union(before.addresses if before else ()):
             raise InvitationRefused("the manifest claims mail addresses that the invitation does not grant")
         return Joining(
             store=asked.store,
@@ -156,6 +161,7 @@ class Door:
             documents=tuple(documents),
             client=asked.key,
             member=member,
+            addresses=tuple(address for address in member.addresses if address in offer.addresses),
             invitation=offer,
         )
 

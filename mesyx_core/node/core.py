@@ -194,7 +194,7 @@ class Node:
 
     async def _joined(self, joining: Joining) -> None:
         """A client made this node a member. Harmless to repeat; refuses when an address is another store's."""
-        await self.addresses.grant(list(joining.member.addresses), joining.store)
+        await self.addresses.grant(list(joining.addresses), joining.store)
         if self.stores.get(joining.store) is None:
             await self.stores.add(_called(joining), joining.documents)
         else:

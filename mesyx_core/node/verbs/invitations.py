@@ -187,7 +187,12 @@ def _with_member(store: Store, offer: Invitation, about: About, addresses: Seque
     )
     known = current.member(offer.node)
     if known is not None:
-        member = replace(member, roles=known.roles | member.roles, addresses=known.addresses + member.addresses)
+        member = replace(
+            member,
+            roles=known.roles | member.roles,
+            rights=known.rights,
+            addresses=tuple(dict.fromkeys(known.addresses + member.addresses)),
+        )
     others = tuple(each for each in current.members if each.node != offer.node)
     return replace(
         current,

@@ -80,14 +80,14 @@ class Guests:
         self.as_member = as_member
         self.about: list[About] = []
 
-    async def invite(self, *addresses: str) -> Invitation:
+    async def invite(self, *addresses: str, secret: int = 7) -> Invitation:
         made = make(
             self.gateway.key.public,
             (),
             frozenset({"accept", "exchange"}),
             addresses,
             self.gateway.clock,
-            lambda n: b"\7" * n,
+            lambda n: bytes([secret]) * n,
         )
         await self.gateway.exchange.register.issue(made)
         return made
@@ -184,6 +184,26 @@ class TestRedeeming:
         with pytest.raises(InvitationRefused, match="does not grant"):
             await guests.join(invited, addresses=["root@example.org"])
         assert not guests.gateway.joined
+
+    async def test_a_second_one_adds_an_address_and_grants_no_other(self, guests: Guests) -> None:
+        await guests.join(await guests.invite("alice@example.org"), addresses=["alice@example.org"])
+        members = guests.cluster.owner.manifest.members
+
+        def changed(*addresses: str) -> list[Member]:
+            return [replace(m, addresses=addresses) if m.node == guests.gateway.key.public else m for m in members]
+
+        # The owner may write what he likes into a manifest that goes by another way: it grants nothing here.
+        root = guests.cluster.owner.change(changed("alice@example.org", "root@example.org"))
+        await guests.gateway.take(guests.cluster.store, root)
+        guests.cluster.owner.change(changed("alice@example.org", "root@example.org", "post@example.org"))
+        await guests.join(await guests.invite("post@example.org", secret=8))
+        assert [joining.addresses for joining in guests.gateway.joined] == [
+            ("alice@example.org",),
+            ("post@example.org",),
+        ]
+        guests.cluster.owner.change(changed("alice@example.org", "postmaster@example.org"))
+        with pytest.raises(InvitationRefused, match="does not grant"):
+            await guests.join(await guests.invite("list@example.org", secret=9))
 
     async def test_roles_that_were_not_offered_are_refused(self, guests: Guests) -> None:
         with pytest.raises(InvitationRefused, match="does not offer"):
