@@ -32,7 +32,7 @@ class Locked(Temporary):
 
 
 class Busy(Temporary):
-    """Another process holds what this needs, such as the node's state, or the running node does not answer."""
+    """Another process holds what this needs, such as the node's state, or no running node answers."""
 
 
 class LoginFailed(Permanent):

@@ -5,6 +5,7 @@ both.
 from __future__ import annotations
 
 import imaplib
+import os
 import secrets
 import signal
 import smtplib
@@ -97,6 +98,7 @@ def port(wanted: int) -> int:
 def run(once: bool, folder: Path | None) -> int:
     """The exit code: 0 when the message came through."""
     with ExitStack() as stack:
+        stack.enter_context(_interrupted())
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mesyx-demo-")))
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,6 +109,18 @@ def run(once: bool, folder: Path | None) -> int:
             cluster.show_programs()
             cluster.watch()
     return 0
+
+
+@contextmanager
+def _interrupted() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal end the demo as Ctrl-C does: with its nodes, and without its folder."""
+    ends = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in ends}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Cluster:
@@ -233,4 +247,5 @@ def _summary(status: dict[str, Any]) -> str:
 
 def say(who: str, what: str) -> None:
     """One line of what happens."""
-    click.echo(click.style(f"{who:>8}", bold=True) + f"  {what}")
+    name = f"{who:>8}"
+    click.echo((name if os.environ.get("NO_COLOR") else click.style(name, bold=True)) + f"  {what}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -17,6 +19,16 @@ from mesyx_core.cli.command import Settings
 from mesyx_core.cli.show import harmless
 
 LOG = "faults.log"
+_ELSEWHERE: Final = "name a path whose folders are there and can be written"
+_OWNER: Final = "run this as the user who owns it, or name another path"
+_ROOM: Final = "make room on that disk"
+REMEDIES: Final = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _OWNER),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG), _ELSEWHERE),
+    errno.EROFS: "mount that disk writable, or name another path",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _ROOM),
+}
+"""What the system may refuse of a file, and what a person does about it: that is no fault of ours."""
 
 
 def report(error: BaseException, settings: Settings) -> int:
@@ -27,6 +39,10 @@ def report(error: BaseException, settings: Settings) -> int:
         click.echo(f"mesyx: {harmless(str(ours[0]))}", err=True)
         return exits.code(ours[0])
     first = leaves[0]
+    if isinstance(first, OSError) and first.errno in REMEDIES and isinstance(first.filename, str | bytes | Path):
+        name = harmless(os.fsdecode(first.filename))
+        click.echo(f"mesyx: {name}: {first.strerror}: {REMEDIES[first.errno]}", err=True)
+        return exits.FAILED
     if isinstance(first, KeyboardInterrupt):
         return exits.INTERRUPTED
     log = _log(leaves, settings)

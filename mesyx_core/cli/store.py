@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
-from mesyx_core.cli.command import absolute, ask, command, emit, settings
+from mesyx_core.api.errors import Refused
+from mesyx_core.cli.command import absolute, ask, command, emit
 from mesyx_core.cli.passphrase import given_passphrase
 from mesyx_core.cli.run import OWNER_KEY, PASSPHRASE
 from mesyx_core.cli.show import nested, plain, table
@@ -37,9 +40,13 @@ def create(name: str, passphrase_file: Path | None, kit: Path | None, qr: bool) 
     Ends with the recovery kit: the keys, in an age file under the same passphrase. Keep it on paper or a stick; with
     it a lost laptop loses no mail.
     """
-    result = ask("store.create", {"name": name, **given_passphrase(passphrase_file, new=True)})
-    if kit is not None:
-        _write(kit, str(result["kit"]))
+    arguments = {"name": name, **given_passphrase(passphrase_file, new=True)}
+    if kit is None:
+        result = ask("store.create", arguments)
+    else:
+        with _created_file(kit) as file:  # before the store is made: a kit that cannot be written is shown only once
+            result = ask("store.create", arguments)
+            file.write(str(result["kit"]))
     emit(result, lambda _: _created(name, result, qr))
 
 
@@ -58,18 +65,24 @@ def _created(name: str, result: Mapping[str, Any], qr: bool) -> str:
     return "\n".join(lines)
 
 
-def _write(path: Path, text: str) -> None:
-    import os
-
-    from mesyx_core.api.errors import Refused
-
+@contextmanager
+def _created_file(path: Path) -> Iterator[TextIO]:
+    """A new file for this user alone, durable at the end; gone again if nothing could be put into it."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
-        remedy = "the store is made; its kit is below" if settings().json is False else "the store is made"
-        raise Refused(f"{path} cannot be written ({error.strerror})", remedy) from None
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(text)
+        raise Refused(
+            f"{path} cannot be written ({error.strerror})", "no store was made; name a new file for the kit"
+        ) from None
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            yield file
+            file.flush()
+            os.fsync(handle)
+    except BaseException:
+        if not path.stat().st_size:
+            path.unlink()
+        raise
 
 
 @command("mesyx store list", group=store, name="list", table=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
@@ -43,8 +44,16 @@ class Home:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the state for this process; raises Busy when another one has it."""
-        descriptor = os.open(self.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Hold the state for this process; raises Busy when another one has it, Misconfigured when this user may not
+        write there.
+        """
+        try:
+            descriptor = os.open(self.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise not_writable(self.state, error.strerror or "OSError") from error
+        if not os.access(self.state, os.W_OK | os.X_OK):
+            os.close(descriptor)
+            raise not_writable(self.state, os.strerror(errno.EACCES))
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -55,6 +64,14 @@ class Home:
             yield
         finally:
             os.close(descriptor)
+
+
+def not_writable(state: Path, why: str) -> Misconfigured:
+    """The state folder is not this user's, or on a disk that takes nothing."""
+    return Misconfigured(
+        f"{state}: cannot be written ({why})",
+        "run this as the user who owns the node; its disk must be mounted writable and have room",
+    )
 
 
 def create(folder: Path, name: str, roles: Sequence[str]) -> tuple[Path, bool]:

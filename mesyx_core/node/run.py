@@ -16,7 +16,7 @@ from anyio.to_thread import run_sync
 
 from mesyx_core import config as configuration
 from mesyx_core import control
-from mesyx_core.api import MesyxError
+from mesyx_core.api import MesyxError, Refused
 from mesyx_core.node import faults, secrets, verbs
 from mesyx_core.node.core import Node
 from mesyx_core.node.faults import single
@@ -27,12 +27,15 @@ SWITCH_SECONDS: Final = 0.0005
 """How long the commit thread may keep the event loop from going on. [Measured: at the interpreter's own 5 ms a gateway
 with ten busy connections takes in half as much.]"""
 PR_SET_DUMPABLE: Final = 4
+MANY: Final = 65536
+"""Descriptors that no node needs more of."""
 
 
 def run(file: Path, passphrase_file: Path | None = None, owner_key: Path | None = None) -> None:
     """Run the node until SIGTERM or SIGINT. Raises MesyxError when it cannot start."""
     configure_logging()
     harden()
+    raise_limits()
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         anyio.run(serve, file, passphrase_file, owner_key, backend_options={"use_uvloop": True})
@@ -69,8 +72,16 @@ async def _unlock(node: Node, passphrase_file: Path | None) -> None:
     if passphrase_file is None or not locked:
         return
     phrase = await run_sync(secrets.passphrase, passphrase_file)
+    refusals: list[Refused] = []
     for store in locked:
-        await node.mailboxes.unlock(store, phrase)
+        try:
+            await node.mailboxes.unlock(store, phrase)
+        except Refused as refused:
+            refusals.append(refused)
+    if len(refusals) == len(locked):
+        raise refusals[0]
+    for each in refusals:  # stores may be under different passphrases
+        log.warning("a store stays locked: %s", each.what)
 
 
 async def _serve(node: Node, ready: Callable[[Node], None], stop: anyio.Event | None) -> None:
@@ -118,6 +129,16 @@ def harden() -> None:
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     except AttributeError:
         log.info("this system has no prctl: other programs of this user could read the node's memory")
+
+
+def raise_limits() -> None:
+    """As many descriptors as this user may have: the usual soft limit, 1024, is below our own limit on connections."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY if hard == resource.RLIM_INFINITY else min(hard, MANY)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def configure_logging(level: str = "INFO") -> None:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import logging
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup
+from anyio.abc import ByteStream, SocketAttribute, SocketListener, SocketStream, TaskGroup
 
 from mesyx_core.api.errors import Misconfigured, Temporary
+from mesyx_core.node.faults import place
 from mesyx_core.wire.limits import peer_key
 
 HANDSHAKE_SECONDS: Final = 20.0
+PAUSE: Final = 0.1
+"""Seconds before accepting again when the system has no more descriptors or memory for connections."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +135,12 @@ def named(sockets: list[socket.socket]) -> Bound:
 async def serve_streams(
     sockets: list[socket.socket], doors: Doors, tasks: TaskGroup, on: Callable[[ByteStream, Peer], Awaitable[None]]
 ) -> None:
-    """Accept until cancelled; one task a connection."""
+    """Accept until cancelled; one task a connection. What goes wrong with one connection ends that one alone."""
 
     async def handle(stream: SocketStream) -> None:
-        remote = stream.extra(SocketAttribute.remote_address)
-        peer = Peer(str(remote[0]), int(remote[1]))
-        if not doors.enter(peer):
-            await stream.aclose()
+        peer = _remote(stream)
+        if peer is None or not doors.enter(peer):
+            await anyio.aclose_forcefully(stream)
             return
         try:
             stream.extra(SocketAttribute.raw_socket).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -143,13 +148,37 @@ async def serve_streams(
                 await on(stream, peer)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError):
             return
+        except Exception as error:
+            log.error("a connection failed: %s at %s", type(error).__name__, place(error))
         finally:
             doors.leave(peer)
 
     async with anyio.create_task_group() as group:
         for each in sockets:
-            listener = await anyio.abc.SocketListener.from_socket(each)
-            group.start_soon(listener.serve, handle, tasks)
+            listener = await SocketListener.from_socket(each)
+            group.start_soon(_accept, listener, handle, tasks)
+
+
+async def _accept(
+    listener: SocketListener, handle: Callable[[SocketStream], Coroutine[Any, Any, None]], tasks: TaskGroup
+) -> None:
+    while True:
+        try:
+            stream = await listener.accept()
+        except OSError as error:
+            log.warning("a connection could not be accepted: %s", errno.errorcode.get(error.errno or 0, "OSError"))
+            await anyio.sleep(PAUSE)
+        else:
+            tasks.start_soon(handle, stream)
+
+
+def _remote(stream: SocketStream) -> Peer | None:
+    """Who connected; None when the peer has gone again already."""
+    try:
+        remote = stream.extra(SocketAttribute.remote_address)
+    except (AttributeError, OSError, anyio.TypedAttributeLookupError):  # anyio trips over a socket that was reset
+        return None
+    return Peer(str(remote[0]), int(remote[1]))
 
 
 async def serve_protocols(
@@ -197,6 +226,15 @@ class Doorkeeper(asyncio.Protocol):
         inner.connection_made(transport)
 
 
+def _unreached(error: BaseException) -> str:
+    """In a few words; anyio wraps what the system said, one error for each address that was tried."""
+    causes = [error.__cause__, *getattr(error.__cause__, "exceptions", ())]
+    said = next((e for e in causes if isinstance(e, OSError)), error)
+    if isinstance(said, ConnectionRefusedError):
+        return "nothing listens there"
+    return getattr(said, "strerror", None) or "no answer"
+
+
 async def dial(address: str, deadline: float = 30) -> SocketStream:
     """Open a TCP stream. Raises Temporary."""
     host, port = split(address, "address")
@@ -204,6 +242,8 @@ async def dial(address: str, deadline: float = 30) -> SocketStream:
         with anyio.fail_after(deadline):
             stream = await anyio.connect_tcp(host, port)
     except (OSError, TimeoutError) as error:
-        raise Temporary(f"cannot reach {address}: {getattr(error, 'strerror', None) or 'no answer'}") from error
+        raise Temporary(
+            f"cannot reach {address} ({_unreached(error)})", "check the address, and that its node runs"
+        ) from error
     stream.extra(SocketAttribute.raw_socket).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return stream

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from mesyx_core.api.errors import Refused
 from mesyx_core.api.provider import Command, Provider
 from mesyx_core.config import KINDS, Config, ConfigRefused, Problem, Section, SectionKind
-from mesyx_core.config.refusal import suggestion
+from mesyx_core.config.refusal import closest, suggestion
 from mesyx_core.plugins.plugin import Plugin, Source, installed, load
 
 BUILTIN: Final = "builtin"
@@ -110,7 +110,9 @@ class Registry:
         known = [name for name in self._sources if name != BUILTIN]
         builtin = self.load(BUILTIN)
         known += [p.name for p in builtin.providers.get(kind, ())] if builtin else []
-        return f"{suggestion(use, known)} Or install it: pip install mesyx-{use.partition('.')[0]}"
+        if closest(use, known):  # no word of installing: a misspelt name could be somebody's trap
+            return suggestion(use, known)
+        return f"{suggestion(use, known)}; or install the distribution that brings it"
 
 
 def use_of(plugin: Plugin, kind: SectionKind, provider: Provider) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from mesyx_core.api import Refused
+from mesyx_core.api import Busy, Refused
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -28,7 +28,7 @@ async def status(node: Node) -> Any:
                 "use": each.bound.section.use,
                 "state": each.health,
                 "why": each.why,
-                "seconds": round(time.monotonic() - each.since),
+                "seconds": round(time.monotonic() - each.since) if node.live else 0,
                 "restarts": each.restarts,
             }
             for each in node.instances.running
@@ -85,7 +85,7 @@ async def _traced(node: Node, store: Store, origin: bytes, incarnation: bytes, s
 async def reload(node: Node) -> Any:
     """Read the config again; only instances that changed are restarted."""
     if not node.live:
-        raise Refused("no node is running here", "`mesyx run` reads the config as it is")
+        raise Busy("no node is running here", "`mesyx run` reads the config as it is")
     return await node.reload()
 
 
@@ -125,7 +125,7 @@ async def _files(node: Node) -> list[dict[str, Any]]:
 async def _instances(node: Node) -> list[dict[str, Any]]:
     found = []
     for each in node.instances.running:
-        if each.health != "up":
+        if node.live and each.health != "up":
             found.append(
                 _finding(
                     "error", f"{each.path} is {each.health}: {each.why}", "mend the cause; it is tried again by itself"
@@ -156,7 +156,9 @@ async def _stores(node: Node) -> list[dict[str, Any]]:
         if node.may("accept") and store.authority.may(node.key.public, "accept") and not node.addresses.of(store.id):
             found.append(
                 _finding(
-                    "warning", f"no address leads to the store {store.name}", "mesyx store address add ADDRESS STORE"
+                    "warning",
+                    f"no address leads to the store {store.name}",
+                    f"mesyx store address add ADDRESS --store {store.name}",
                 )
             )
         if await node.journal.usage(store.id) > 0.9 * node.config.node.store_quota:

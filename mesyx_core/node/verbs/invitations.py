@@ -92,8 +92,13 @@ async def add_node(
         document = await _pending(node, store, offer, about, owner, addresses)
         return [*store.documents, document] if document not in store.documents else store.documents
 
-    with anyio.fail_after(PATIENCE):
-        about = await node.exchange.join(stream, offer, store.id, prepare)
+    try:
+        with anyio.fail_after(PATIENCE):
+            about = await node.exchange.join(stream, offer, store.id, prepare)
+    except TimeoutError as error:
+        raise Temporary(
+            "the inviting node did not answer in time", "run this again: the same invitation and manifest serve"
+        ) from error
     document = await node.rows.get(PENDING, offer.id.hex())
     assert document is not None
     await node.stores.take(store.id, document)

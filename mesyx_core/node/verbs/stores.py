@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio.to_thread import run_sync
 
-from mesyx_core.api import Refused
+from mesyx_core.api import Busy, Refused
 from mesyx_core.node import secrets
 from mesyx_core.node.clock import now
 from mesyx_core.node.kit import recovery_kit
@@ -137,7 +137,7 @@ async def unlock(node: Node, name: str, passphrase_file: str | None = None, pass
     if not node.keyring.has(store.id):
         raise Refused(f"this node has no private keys of {store.name}", "unlock it on a client")
     if not node.live:
-        raise Refused("no node is running here", "start it with `mesyx run --passphrase-file FILE`")
+        raise Busy("no node is running here", "start it with `mesyx run --passphrase-file FILE`")
     await node.mailboxes.unlock(store, await given(passphrase_file, passphrase))
     return {"name": store.name, "state": "open"}
 
