@@ -10,7 +10,6 @@ from typing import Any, TextIO
 
 import click
 
-from mesyx_core.api.errors import Refused
 from mesyx_core.cli.command import absolute, ask, command, emit
 from mesyx_core.cli.passphrase import given_passphrase
 from mesyx_core.cli.run import OWNER_KEY, PASSPHRASE
@@ -68,6 +67,8 @@ def _created(name: str, result: Mapping[str, Any], qr: bool) -> str:
 @contextmanager
 def _created_file(path: Path) -> Iterator[TextIO]:
     """A new file for this user alone, durable at the end; gone again if nothing could be put into it."""
+    from mesyx_core.api.errors import Refused
+
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:

@@ -35,11 +35,15 @@ async def call(file: Path, verb: str, arguments: Mapping[str, Any]) -> AsyncGene
         from mesyx_core.node.core import Node
         from mesyx_core.node.instances import transports
 
+        ours = False
         try:
             async with Node.opened(config, plugins=verb in WITH_PLUGINS) as node, transports(node):
+                ours = True
                 async for answer in verbs.perform(node, verb, arguments):
                     yield answer
             return
         except Busy:
+            if ours:  # the verb itself wants a running node
+                raise
             await anyio.sleep(0.1)  # a node that starts or stops: soon it has its socket, or is gone
     raise Busy(f"{config.state}: another mesyx process is using this state", "wait until it is done, then try again")

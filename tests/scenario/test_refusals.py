@@ -10,14 +10,13 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from mesyx_core.cli import exits
-from tests.scenario.cluster import MESYX, Node, Pair, client, cluster, gateway, run, wait_for
+from tests.scenario.cluster import MESYX, Node, Pair, client, gateway, run, wait_for
 
 pytestmark = pytest.mark.scenario
 
@@ -34,13 +33,6 @@ def refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> N
     assert "fault of Mesyx" not in said
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """One joined pair for all that a running node refuses."""
-    with cluster(tmp_path_factory.mktemp("refusals")) as made:
-        yield made
-
-
 @pytest.fixture
 def idle(tmp_path: Path) -> Node:
     """A gateway that does not run."""
@@ -52,27 +44,25 @@ def test_without_a_config_commands_say_how_to_make_one(tmp_path: Path) -> None:
         refused(run(command, "-c", tmp_path / "mesyx.toml", check=False), exits.CONFIG, "mesyx init DIR")
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("[ingress.mx]\nlisten = 3\nuse = 'smtp'", ("[ingress.mx] listen", "must be a string", '"0.0.0.0:25"')),
-        ("[ingress.mx]\nuse = 'smtp'\nlisten = '127.0.0.1:0'\nlistn = 1", ("listn: unknown key", "mean listen?")),
-        ("[ingress.mx]\nuse = 'smpt'\nlisten = '127.0.0.1:0'", ("there is no plugin smpt", "did you mean smtp?")),
+def test_a_config_that_cannot_be_run_is_refused_by_file_and_path(tmp_path: Path) -> None:
+    run("init", tmp_path / "mx", "--name", "mx", "--role", "accept")
+    config = tmp_path / "mx" / "mesyx.toml"
+    initial = config.read_text()
+    smtp = "[ingress.mx]\nuse = 'smtp'\n"
+    cases: list[tuple[str, tuple[str, ...]]] = [
+        (smtp + "listen = 3", ("[ingress.mx] listen", "must be a string", '"0.0.0.0:25"')),
+        (smtp + "listen = '127.0.0.1:0'\nlistn = 1", ("listn: unknown key", "mean listen?")),
+        ("[ingress.mx]\nuse = 'smpt'", ("there is no plugin smpt", "did you mean smtp?")),
         ("[filter.absent]", ("there is no plugin absent", "or remove it; or install the distribution")),
         ("[ingres.mx]", ("unknown table", "did you mean [ingress]?")),
         ("[[[", ("is not TOML", "mend that line")),
-        ("[ingress.mx]\nuse = 'smtp'\nlisten = 'localhost'", ("is not HOST:PORT",)),
-        ("[ingress.mx]\nuse = 'smtp'\nlisten = '127.0.0.1:0'\ntls.certificate = '/none.pem'", ("/none.pem", "PEM")),
-    ],
-)
-def test_a_config_that_cannot_be_run_is_refused_by_file_and_path(
-    tmp_path: Path, text: str, words: tuple[str, ...]
-) -> None:
-    run("init", tmp_path / "mx", "--name", "mx", "--role", "accept")
-    config = tmp_path / "mx" / "mesyx.toml"
-    with config.open("a") as file:
-        file.write(text + "\n")
-    refused(run("run", "-c", config, check=False), exits.CONFIG, *words)
+        (smtp + "listen = 'localhost'", ("is not HOST:PORT",)),
+        (smtp + "listen = '127.0.0.1:0'\ntls.certificate = '/none.pem'", ("/none.pem", "PEM")),
+    ]
+    for text, words in cases:
+        config.write_text(f"{initial}\n{text}\n")
+        command = ("run",) if "listen = '" in text else ("config", "check")
+        refused(run(*command, "-c", config, check=False), exits.CONFIG, *words)
 
 
 def test_a_plugin_that_raises_at_import_stops_only_a_node_that_uses_it(tmp_path: Path) -> None:
@@ -132,7 +122,7 @@ def test_without_the_right_to_write_commands_name_the_path_and_whose_it_is(idle:
 
     state = idle.folder / "state"
     for path in [*idle.folder.parents]:
-        if path.is_relative_to("/tmp") and path != Path("/tmp"):  # noqa: S108 - where pytest puts its folders
+        if path.is_relative_to("/tmp") and path != Path("/tmp"):
             path.chmod(0o711)
     idle.cli("status")
     for path in [idle.folder, *idle.folder.rglob("*")]:
@@ -157,8 +147,8 @@ def test_a_recovery_kit_that_cannot_be_written_leaves_no_store_behind(tmp_path: 
     assert laptop.json("store", "list") == []
     refused(laptop.cli("store", "create", "alice", check=False), exits.USAGE, "--passphrase-file FILE")
     kit = tmp_path / "kit"
-    assert kit.name in laptop.cli(*words, kit).args[-3] or kit.exists()
-    assert kit.read_text() in laptop.cli("store", "list").stdout + kit.read_text()
+    shown = laptop.cli(*words, kit).stdout
+    assert kit.read_text().strip() in shown
     assert kit.stat().st_mode & 0o777 == 0o600
     refused(laptop.cli(*words, kit, check=False), exits.FAILED, "cannot be written")
     wrong = tmp_path / "wrong"
@@ -241,9 +231,7 @@ def test_peers_that_reset_at_once_end_no_listener(pair: Pair) -> None:
                     peer.connect(("127.0.0.1", port))
                     peer.send(first)
     for node in (pair.gateway, pair.client):
-        assert [each["restarts"] for each in node.ask("status")["instances"]] == [0] * len(
-            node.ask("status")["instances"]
-        )
+        assert not any(each["restarts"] for each in node.ask("status")["instances"])
         assert " ERROR " not in node.log.read_text()
 
 
@@ -253,7 +241,9 @@ def test_reload_restarts_what_changed_and_leaves_the_rest(pair: Pair) -> None:
         smtp.settimeout(10)
         assert smtp.recv(100).startswith(b"220 ")
         text = pair.gateway.config.read_text()
-        pair.gateway.configure("\n[filter.rules]\n[[filter.rules.rule]]\nsender = '*@spam.example'\naction = 'reject'\n")
+        pair.gateway.configure(
+            "\n[filter.rules]\n[[filter.rules.rule]]\nsender = '*@spam.example'\naction = 'reject'\n"
+        )
         assert "started" in pair.gateway.cli("reload").stdout
         after = {each["instance"]: each for each in pair.gateway.ask("status")["instances"]}
         assert after.keys() - before.keys() == {"filter.rules"}

@@ -159,10 +159,7 @@ def test_a_config_is_refused_for_plugins_that_are_missing_or_broken(site: Path) 
     assert smtp.startswith(
         "mesyx.toml: [ingress.smtp] use: the plugin smtp (trial-smtp 1.2) does not work: cannot be imported"
     )
-    assert (
-        mx
-        == "mesyx.toml: [ingress.mx] use: there is no plugin smpt for ingress; did you mean smtp? Or install it: pip install mesyx-smpt"
-    )
+    assert mx == "mesyx.toml: [ingress.mx] use: there is no plugin smpt for ingress; did you mean smtp?"
     assert more == "mesyx.toml: [access.more] liste: unknown key; did you mean listen?"
 
 
