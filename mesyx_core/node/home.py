@@ -12,6 +12,7 @@ from typing import Final
 
 from mesyx_core.api.errors import Busy, Misconfigured
 from mesyx_core.config import Config, write_initial
+from mesyx_core.node.secrets import sync_folder, write_durably
 from mesyx_core.vault.nodekey import NodeKey
 
 KEY_FORM: Final = "mesyx-node-key-1:"
@@ -85,15 +86,18 @@ def create(folder: Path, name: str, roles: Sequence[str]) -> tuple[Path, bool]:
 
 
 def _write_key(path: Path) -> bool:
-    """A new node key, durable; False when there is one already."""
+    """A new node key, whole and durable before it has its name; False when there is one already."""
+    if path.exists():
+        return False
+    fresh = path.with_name(f"{path.name}.new")
+    write_durably(fresh, f"{KEY_FORM}{os.urandom(32).hex()}\n".encode("ascii"))
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.link(fresh, path)
     except FileExistsError:
         return False
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(f"{KEY_FORM}{os.urandom(32).hex()}\n")
-        file.flush()
-        os.fsync(handle)
+    finally:
+        fresh.unlink(missing_ok=True)
+        sync_folder(path.parent)
     return True
 
 

@@ -63,6 +63,7 @@ class Keyring:
         """Durable on return; never in clear on the disk, not even for a moment."""
         value = encode([1, secrets.owner, list(secrets.identities)])
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync_folder(self.folder.parent)
         write_durably(self._file(store), age.encrypt_passphrase(value, phrase, work=self._work))
 
     def open(self, store: bytes, phrase: str) -> Secrets:
@@ -93,7 +94,12 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600, sync: Callable[[in
         file.flush()
         sync(descriptor)
     fresh.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_folder(path.parent, sync)
+
+
+def sync_folder(path: Path, sync: Callable[[int], None] = os.fsync) -> None:
+    """Make the names in a folder durable."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         sync(folder)
     finally:

@@ -9,7 +9,7 @@ import pytest
 
 from mesyx_core.api import Busy, Misconfigured, Refused
 from mesyx_core.config import load, write_initial
-from mesyx_core.node.home import Home
+from mesyx_core.node.home import Home, create
 from mesyx_core.node.secrets import Keyring, Secrets, passphrase
 
 KEY = "mesyx-node-key-1:" + "ab" * 32
@@ -84,3 +84,20 @@ def test_a_passphrase_is_the_first_line(tmp_path: Path) -> None:
     file.write_text("\nrest\n")
     with pytest.raises(Misconfigured):
         passphrase(file)
+
+
+def test_a_key_that_was_cut_off_in_its_making_is_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def died(*_: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", died)
+        with pytest.raises(OSError, match="no space"):
+            create(tmp_path / "node", "a", ["client"])
+    assert not (tmp_path / "node/state/node.key").exists()
+    file, there = create(tmp_path / "node", "a", ["client"])
+    first = Home(load(file)).key().public
+    assert not there
+    assert create(tmp_path / "node", "a", ["client"])[1]
+    assert Home(load(file)).key().public == first
+    assert [path.name for path in (tmp_path / "node/state").iterdir()] == ["node.key"]
