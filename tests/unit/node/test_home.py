@@ -95,9 +95,11 @@ def test_a_key_that_was_cut_off_in_its_making_is_no_key(tmp_path: Path, monkeypa
         with pytest.raises(OSError, match="no space"):
             create(tmp_path / "node", "a", ["client"])
     assert not (tmp_path / "node/state/node.key").exists()
+    (tmp_path / "node/mesyx.toml").unlink()
     file, there = create(tmp_path / "node", "a", ["client"])
     first = Home(load(file)).key().public
     assert not there
+    file.unlink()
     assert create(tmp_path / "node", "a", ["client"])[1]
     assert Home(load(file)).key().public == first
     assert [path.name for path in (tmp_path / "node/state").iterdir()] == ["node.key"]
