@@ -34,8 +34,10 @@ async def call(file: Path, verb: str, arguments: Mapping[str, Any]) -> AsyncGene
         from mesyx_core.node import verbs
         from mesyx_core.node.core import Node
         from mesyx_core.node.instances import transports
+        from mesyx_core.node.run import harden
 
         ours = False
+        harden()
         try:
             async with Node.opened(config, plugins=verb in WITH_PLUGINS) as node, transports(node):
                 ours = True

@@ -39,7 +39,7 @@ from mesyx_core.vault.stream import blob_key
 REPLICATION_SECONDS: Final = 60.0
 """With acknowledge = "replicated": after so long without a peer's word the network is told to try again. What was
 sealed stays, and the copy that comes again is shown as the same message."""
-ROOM_CHECK: Final = 1.0
+ROOM_CHECK: Final = 0.02
 """Seconds for which a look at the free disk holds."""
 
 

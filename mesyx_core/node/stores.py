@@ -5,10 +5,11 @@ mailboxes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from mesyx_core.api import Locked, Refused, Temporary, View
+from mesyx_core.api import Locked, MesyxError, Refused, Temporary, View
 from mesyx_core.journal import CommitUnknown, Draft, Journal, Log, LogEnded
 from mesyx_core.journal.journal import RowChange
 from mesyx_core.mailbox.account import Account
@@ -131,12 +132,14 @@ class Stores:
             raise Temporary("the disk failed while committing", "see `mesyx doctor`") from error
 
     async def end(self) -> None:
-        """End this run's incarnations, as the last thing a node writes."""
+        """End this run's incarnations, as the last thing a node writes. One that cannot be ended, as on a full disk, is
+        named by the next start."""
         for store in self:
             log = store.sealer.log
             if log is not None:
-                await store.sealer.close()
-                await self._journal.end_log(log)
+                with suppress(MesyxError):
+                    await store.sealer.close()
+                    await self._journal.end_log(log)
                 store.sealer.abandon()
 
     def _hold(self, store: bytes, name: str, documents: list[bytes]) -> Store:

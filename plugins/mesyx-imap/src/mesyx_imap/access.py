@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import anyio
-from pydantic import BaseModel, ByteSize, ConfigDict, Field
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, model_validator
 
 from mesyx_core.api import Context, MesyxError, Peer, Provider, Tls
 from mesyx_core.wire.tls import TlsSettings
@@ -26,9 +27,24 @@ class ImapSettings(BaseModel):
     listen: str = Field(default="127.0.0.1:1143", examples=["127.0.0.1:1143", "0.0.0.0:993"])
     """Address to listen on, host:port."""
     tls: TlsSettings = TlsSettings()
-    """TLS of this listener; without it, log-in is possible from this machine only."""
+    """TLS of this listener; it can be off on a loopback address only."""
     append_limit: ByteSize = Field(default=ByteSize(50 * 1024**2), ge=65536, examples=["50MiB"])
     """Largest message that a program may upload."""
+
+    @model_validator(mode="after")
+    def _private(self) -> ImapSettings:
+        if self.tls.mode == "off" and not _loopback(self.listen.rpartition(":")[0].strip("[]")):
+            raise ValueError(
+                'passwords would cross a network in clear; leave tls.mode out, or listen on "127.0.0.1:1143"'
+            )
+        return self
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Imap:
