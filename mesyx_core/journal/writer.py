@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Generic, TypeAlias, TypeVar
@@ -28,6 +29,10 @@ GROUP: Final = 4096
 """Calls, and"""
 GROUP_BYTES: Final = 32 << 20
 """bytes of one transaction at most, unless one call alone has more."""
+GATHER_SECONDS: Final = 0.005
+"""A group waits so long at most,"""
+QUIET_SECONDS: Final = 0.001
+"""and no longer than it takes until nothing comes for so long."""
 WAL_BYTES: Final = 4 << 20
 """After so much, the write-ahead log is copied into the database, once those who wait have their answer."""
 
@@ -68,6 +73,8 @@ class Writer:
         self._connection = database.writer()
         self._sql = Sql(Statements(database.dialect))
         self._unmerged = 0
+        self._together = False
+        """Whether the last group was of several calls."""
         self._stale = False
         """After a commit of unknown outcome: what is in memory may not be what is in the database."""
         self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
@@ -108,19 +115,27 @@ class Writer:
             self._connection.close()
 
     def _gather(self) -> tuple[list[Job[Any]], bool]:
+        """What was asked for. After a lone call none is waited for; while calls come together, the group waits a moment
+        for those that are about to come, since a commit costs as much for one as for twenty."""
         group: list[Job[Any]] = []
         size = 0
         job = self._queue.get()
+        until = time.monotonic() + GATHER_SECONDS if self._together else 0.0
         while job is not None:
             group.append(job)
             size += job.size
             if len(group) >= GROUP or size >= GROUP_BYTES:
                 return group, True
             try:
-                job = self._queue.get_nowait()
+                job = self._next(until)
             except queue.Empty:
+                self._together = len(group) > 1
                 return group, True
         return group, False
+
+    def _next(self, until: float) -> Job[Any] | None:
+        left = until - time.monotonic()
+        return self._queue.get(timeout=min(left, QUIET_SECONDS)) if left > 0 else self._queue.get_nowait()
 
     def _commit(self, group: list[Job[Any]]) -> None:
         """One transaction for the group. If it fails, each call gets one of its own, so that none fails for another."""
