@@ -73,8 +73,8 @@ class Writer:
         self._connection = database.writer()
         self._sql = Sql(Statements(database.dialect))
         self._unmerged = 0
-        self._together = False
-        """Whether the last group was of several calls."""
+        self._last = 1
+        """How many calls the last group had."""
         self._stale = False
         """After a commit of unknown outcome: what is in memory may not be what is in the database."""
         self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
@@ -116,20 +116,20 @@ class Writer:
 
     def _gather(self) -> tuple[list[Job[Any]], bool]:
         """What was asked for. After a lone call none is waited for; while calls come together, the group waits a moment
-        for those that are about to come, since a commit costs as much for one as for twenty."""
+        for as many as came last, since a commit costs as much for one as for twenty."""
         group: list[Job[Any]] = []
         size = 0
         job = self._queue.get()
-        until = time.monotonic() + GATHER_SECONDS if self._together else 0.0
+        until = time.monotonic() + GATHER_SECONDS
         while job is not None:
             group.append(job)
             size += job.size
             if len(group) >= GROUP or size >= GROUP_BYTES:
                 return group, True
             try:
-                job = self._next(until)
+                job = self._next(until if len(group) < self._last else 0.0)
             except queue.Empty:
-                self._together = len(group) > 1
+                self._last = len(group)
                 return group, True
         return group, False
 
