@@ -104,7 +104,7 @@ _MUTTRC = """
 set folder=imap://{user}@127.0.0.1:{port}/ spoolfile=+INBOX imap_pass={password} imap_user={user}
 set ssl_starttls=no ssl_force_tls=no move=no quit=yes delete=yes confirmappend=no confirmcreate=no sleep_time=0
 set header_cache="" message_cachedir="" certificate_file={folder}/certificates mail_check=1 imap_idle=no
-set record="" postponed="" sendmail=/bin/false tmpdir={folder} charset=utf-8 sort=mailbox-order wait_key=no
+set record="" postponed="" sendmail=/bin/false tmpdir={folder} charset=utf-8 sort=mailbox-order wait_key=no crypt_verify_sig=no
 set mailcap_path={folder}/none tilde=no smart_wrap=no markers=no status_format="-- %f %m messages %v --"
 """
 
