@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ import anyio
 from anyio.abc import ByteStream, TaskGroup
 
 from mesyx_core import config as configuration
-from mesyx_core.api import Dialer, Duplex, Filter, Message, Misconfigured, Permanent, Temporary, Verdict
+from mesyx_core.api import Dialer, Duplex, Filter, Message, Misconfigured, Permanent, Temporary, Verdict, View
 from mesyx_core.config import Config
 from mesyx_core.exchange.join import Joining
 from mesyx_core.exchange.service import Exchange
@@ -181,7 +181,7 @@ class Node:
 
     # --- log-in -----------------------------------------------------------------------------------------------------
 
-    def _login(self, name: str):  # type: ignore[no-untyped-def]
+    def _login(self, name: str) -> tuple[bytes, Callable[[], View]] | None:
         return next(((s.id, s.view) for s in self.stores if s.name == name and self.keyring.has(s.id)), None)
 
     # --- stores -----------------------------------------------------------------------------------------------------
@@ -246,14 +246,14 @@ class FilterInstances(Mapping[str, Filter]):
     def __len__(self) -> int:
         return len(self._node.of("filter"))
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[str]:
         return (each.name for each in self._node.of("filter"))
 
     def __getitem__(self, name: str) -> Filter:
-        role = next(each.role for each in self._node.of("filter") if each.name == name)
+        role: Filter | None = next(each.role for each in self._node.of("filter") if each.name == name)
         if role is None:
             raise Temporary(f"the filter {name} is not running")
-        return role  # type: ignore[no-any-return]
+        return role
 
 
 class BlobSource:

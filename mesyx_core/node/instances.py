@@ -177,6 +177,7 @@ async def _once(node: Node, instance: Running) -> None:
         except BaseExceptionGroup as group:
             raise single(group) from group
         finally:
+            instance.role = None  # what is closed serves nobody until it is open again
             while instance.closers:
                 instance.closers.pop()()
 
