@@ -46,8 +46,9 @@ ROOM_CHECK: Final = 0.02
 class Node:
     """The composition. `opened` gives one that can work; `mesyx_core.node.run` also starts its instances."""
 
-    def __init__(self, config: Config, journal: Journal, instances: Sequence[Instance]) -> None:
+    def __init__(self, config: Config, journal: Journal, registry: Registry, instances: Sequence[Instance]) -> None:
         self.config = config
+        self.registry = registry
         self.home = Home(config)
         self.key = self.home.key()
         self.journal = journal
@@ -87,29 +88,31 @@ class Node:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, config: Config, *, plugins: bool = True) -> AsyncIterator[Node]:
+    async def opened(
+        cls, config: Config, *, plugins: bool = True, registry: Registry | None = None
+    ) -> AsyncIterator[Node]:
         """Take the state lock, check all sections, open the journal, load the stores. Without `plugins` no section is
-        looked at.
+        looked at; `registry` is where they are looked for, by default among all that is installed.
         Raises Busy, Misconfigured."""
         try:
-            async with cls._opened(config, plugins) as node:
+            async with cls._opened(config, plugins, registry or Registry()) as node:
                 yield node
         except BaseExceptionGroup as group:
             raise single(group) from group
 
     @classmethod
     @asynccontextmanager
-    async def _opened(cls, config: Config, plugins: bool) -> AsyncIterator[Node]:
+    async def _opened(cls, config: Config, plugins: bool, registry: Registry) -> AsyncIterator[Node]:
         home = Home(config)
         home.key()
         async with AsyncExitStack() as stack:
             stack.enter_context(home.lock())
-            instances = Registry().bind_all(config) if plugins else ()
+            instances = registry.bind_all(config) if plugins else ()
             url = config.node.database.get_secret_value()
             journal = await stack.enter_async_context(
                 Journal.open(home.state / "journal", url=None if url == "sqlite" else url)
             )
-            node = cls(config, journal, instances)
+            node = cls(config, journal, registry, instances)
             await node.stores.load()
             await node.addresses.load()
             await node.logins.load()
@@ -138,7 +141,8 @@ class Node:
             raise Misconfigured(
                 f"{fresh.file}: [node] has changed", "restart the node for that; only instances can be reloaded"
             )
-        bound = Registry().bind_all(fresh)
+        self.registry.refresh()
+        bound = self.registry.bind_all(fresh)
         self.config = fresh
         return await self.instances.replace(bound)
 

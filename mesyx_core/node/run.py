@@ -21,6 +21,7 @@ from mesyx_core.api import MesyxError, Refused
 from mesyx_core.node import faults, secrets, verbs
 from mesyx_core.node.core import Node
 from mesyx_core.node.faults import single
+from mesyx_core.plugins import Registry
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +54,15 @@ async def serve(
     *,
     ready: Callable[[Node], None] | None = None,
     stop: anyio.Event | None = None,
+    registry: Registry | None = None,
 ) -> None:
     """The same inside a running loop; `stop` ends it instead of a signal, `ready` is told when every listener is
-    bound.
+    bound, and plugins come from `registry` instead of from all that is installed.
     """
     config = configuration.load(file)
-    faults.install()
-    async with Node.opened(config) as node:
+    if stop is None:  # the process is this node's own
+        faults.install()
+    async with Node.opened(config, registry=registry) as node:
         node.live = True
         node.owner_key = owner_key
         await _unlock(node, passphrase_file)
@@ -93,7 +96,8 @@ async def _serve(node: Node, ready: Callable[[Node], None], stop: anyio.Event | 
         await node.instances.start(tasks)
         async with control.listening(node.home.socket, lambda verb, arguments: verbs.perform(node, verb, arguments)):
             tasks.start_soon(node.peers.run)
-            settle()
+            if stop is None:
+                settle()
             ready(node)
             log.info("ready")
             await anyio.sleep_forever()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 from pydantic import BaseModel
@@ -28,9 +29,22 @@ class Instance(NamedTuple):
 class Registry:
     """Plugins by entry-point name. Nothing is imported before it is asked for by name."""
 
-    def __init__(self, entry_points: Iterable[importlib.metadata.EntryPoint] | None = None) -> None:
-        self._sources = installed(entry_points)
+    def __init__(
+        self,
+        entry_points: Iterable[importlib.metadata.EntryPoint] | None = None,
+        *,
+        beside: Mapping[str, object] | None = None,
+    ) -> None:
+        """`beside` are plugins that are not installed, as what their entry point would name: for tests."""
+        self._entry_points = entry_points if entry_points is None else tuple(entry_points)
+        self._beside = {name: [Source(name, "", "", partial(_same, it))] for name, it in (beside or {}).items()}
+        self._sources = {**installed(self._entry_points), **self._beside}
         self._loaded: dict[str, Plugin] = {}
+
+    def refresh(self) -> None:
+        """Look again at what is installed, and try again what did not work; what is loaded stays as it is."""
+        self._sources = {**installed(self._entry_points), **self._beside}
+        self._loaded = {name: each for name, each in self._loaded.items() if each.state == "loaded"}
 
     @property
     def names(self) -> list[str]:
@@ -136,6 +150,10 @@ def _choose(plugin: Plugin, kind: SectionKind, named: str) -> Provider:
     raise Refused(
         f"the plugin {plugin.name} has no single {kind} called {named or plugin.name}", f"write use = one of {choices}"
     )
+
+
+def _same(implementation: object) -> object:
+    return implementation
 
 
 def _known(source: Source) -> Plugin:
