@@ -201,6 +201,7 @@ def api_page() -> str:
         "Access",
         "Answers",
         "Controlled",
+        "Reports",
     ):
         parts += [f"### {name}", described(getattr(roles, name))]
     parts += ["## Context", described(api.Context)]

@@ -134,3 +134,14 @@ class Controlled(Protocol):
     """Ability: answers its own plugin's commands."""
 
     def control(self, verb: str, value: JsonValue) -> AsyncIterator[JsonValue]: ...
+
+
+@runtime_checkable
+class Reports(Protocol):
+    """Ability of an egress: composes the report by which its network tells a sender that a message did not arrive."""
+
+    async def report(self, message: Message, failures: Mapping[str, Outcome]) -> Message | None:
+        """The network's own report (for mail a delivery status notification, RFC 3464) about those recipients of
+        `message` that `failures` names: "never" has failed for good, "later" is late and still being tried. The core
+        files it in the sender's store, sealed; it is sent to nobody. None when nobody is to be told, as the message's
+        envelope may say. Sends nothing, and raises nothing for any message that `send` was given."""

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 _MESSAGES: Final = frozenset(("mail", "line", "event", "post"))
 _FROM_ACCEPT: Final = _MESSAGES | {"receipt", "intent", "recipients"}
-_FROM_CLIENT: Final = _MESSAGES | {"op", "snapshot", "request", "account"}
+_FROM_CLIENT: Final = _MESSAGES | {"op", "snapshot", "submission", "request", "account"}
 _FLAGS: Final = 64
 """Flags that one message may bring."""
 

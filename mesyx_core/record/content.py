@@ -18,7 +18,7 @@ VERSION: Final = 1
 MAX_CONTENT: Final = 1 << 20
 MAX_ITEMS: Final = 100_000
 
-Inner: TypeAlias = Literal["op", "receipt", "intent", "snapshot", "request", "account", "recipients"]
+Inner: TypeAlias = Literal["op", "receipt", "intent", "snapshot", "submission", "request", "account", "recipients"]
 _MESSAGES: Final = frozenset(get_args(Kind))
 _INNER: Final = frozenset(get_args(Inner))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

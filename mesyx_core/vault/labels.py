@@ -35,3 +35,5 @@ LOGIN = "login/verifier"
 MAILBOX = "mailbox/id"  # id of a mailbox: fixed name, name in a message, or dot of the op that made it
 EMAIL = "mailbox/message"  # stable id of a message: its first entry
 THREAD = "mailbox/thread"  # stable id of a thread
+# Messages on their way out
+DAY = "outgoing/day"  # id of a recipient of the day: hash of its text
