@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import anyio
 from anyio import to_thread
@@ -30,6 +30,9 @@ from mesyx_core.record.digest import Head
 from mesyx_core.record.entry import Entry, Kind, Origin, chain_start, check_payload, decode_header
 from mesyx_core.record.payloads import MAX_EARLIER, Earlier, End, Start
 
+T = TypeVar("T")
+Picked: TypeAlias = list[tuple[int, Entry]]
+"""Entries by number, ascending."""
 RowChange: TypeAlias = tuple[str, str, bytes | None]
 """(space, key, value); None removes."""
 NO_MANIFESTS: Final[Mapping[bytes, bytes]] = MappingProxyType({})
@@ -195,8 +198,14 @@ class Journal:
 
     async def pick(self, origin: Origin, seqs: Sequence[int]) -> list[tuple[int, Entry]]:
         """Any entries by number, ascending; those that are not held are left out. Their size is the caller's care."""
+        return await self.look(origin, seqs, list)
+
+    async def look(self, origin: Origin, seqs: Sequence[int], work: Callable[[Picked], T]) -> T:
+        """What `work` makes of the entries that `pick` gives, in the thread that read them: one way there and back."""
         state = self._stores.log(origin)
-        return [] if state is None else await self._reader.pick(state.number, sorted(set(seqs)))
+        if state is None:
+            return work([])
+        return await self._reader.pick(state.number, sorted(set(seqs)), work)
 
     async def ids(self, origin: Origin, after: int, *, max_count: int = 10_000) -> list[bytes]:
         """Ids of the entries after number `after`, in order."""
@@ -274,6 +283,10 @@ class Journal:
     async def read_blob(self, hash: bytes, offset: int, size: int) -> bytes:
         """At most `size` bytes (and at most 1 MiB) from `offset`; empty at its end. Raises BlobAbsent."""
         return await to_thread.run_sync(self._blobs.read, hash, offset, size)
+
+    def blob(self, hash: bytes, offset: int, size: int) -> bytes:
+        """As `read_blob`, for a caller in a thread of its own."""
+        return self._blobs.read(hash, offset, size)
 
     async def has_blob(self, hash: bytes) -> bool:
         """Whether it is held whole."""

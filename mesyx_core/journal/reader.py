@@ -55,7 +55,7 @@ class Reader:
 
         return await self._run(read)
 
-    async def pick(self, log: int, seqs: Sequence[int]) -> list[tuple[int, Entry]]:
+    async def pick(self, log: int, seqs: Sequence[int], then: Callable[[list[tuple[int, Entry]]], T]) -> T:
         def read(connection: Connection) -> list[tuple[int, Entry]]:
             found: list[tuple[int, Entry]] = []
             for at in range(0, len(seqs), len(_PICK)):
@@ -65,7 +65,8 @@ class Reader:
                 found.extend((key & _SEQ, Entry(header, payload)) for key, header, payload in rows)
             return found
 
-        return await self._run(read)
+        # The connection is given back before anything is made of what was read.
+        return await to_thread.run_sync(lambda: then(self._call(read)), limiter=self._limiter)
 
     async def ids(self, log: int, after: int, most: int) -> list[bytes]:
         def read(connection: Connection) -> list[bytes]:

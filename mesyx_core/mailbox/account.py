@@ -118,6 +118,7 @@ class Account:
     def _close(self) -> None:
         # Views live on in sessions that nobody has ended yet: from now on they find it locked.
         self.seeds.forget()
+        self.reader.forget()
         self.shelf.close()
         self.ledger.database.close()
 
@@ -132,6 +133,7 @@ class Account:
     def unlock(self, identities: Sequence[age.Identity]) -> None:
         """Use these identities from now on, and open what waits for them."""
         self.seeds.unlock(identities)
+        self.reader.forget()
         self.shelf.unlock(identities)
         self.feed.retry("locked", "epoch")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from mesyx_core.api import Temporary
@@ -31,17 +31,25 @@ class BlobBody:
         start, stop, _ = slice(start, stop).indices(self.ref.size)
         if start >= stop:
             return
-        whole = sealed_size(self.ref.size)
-        last = chunk_count(whole) - 1
         for number in range(start // CHUNK, (stop - 1) // CHUNK + 1):
             sealed = await self.journal.read_blob(self.ref.hash, number * SEALED_CHUNK, SEALED_CHUNK)
-            try:
-                plain = open_chunk(self.ref.key, number, number == last, sealed)
-            except StreamError:
-                raise BodyDamaged("a message's blob is not what was sealed") from None
             begin = number * CHUNK
-            yield plain[max(start - begin, 0) : stop - begin]
+            yield self._chunk(number, sealed)[max(start - begin, 0) : stop - begin]
+
+    def chunks(self) -> Iterator[bytes]:
+        """All of it, for a caller in a thread of its own. Raises BlobAbsent, BodyDamaged."""
+        left = self.ref.size
+        for number in range(-(-left // CHUNK)):
+            sealed = self.journal.blob(self.ref.hash, number * SEALED_CHUNK, SEALED_CHUNK)
+            yield self._chunk(number, sealed)[:left]
+            left -= CHUNK
 
     async def whole(self) -> bytes:
         """All of it at once."""
         return b"".join([chunk async for chunk in self.read()])
+
+    def _chunk(self, number: int, sealed: bytes) -> bytes:
+        try:
+            return open_chunk(self.ref.key, number, number == chunk_count(sealed_size(self.ref.size)) - 1, sealed)
+        except StreamError:
+            raise BodyDamaged("a message's blob is not what was sealed") from None

@@ -13,7 +13,7 @@ from mesyx_core.record.entry import Header, Origin
 from mesyx_core.record.payloads import Epoch, Target
 from mesyx_core.vault import age
 from mesyx_core.vault.epoch import LEAVES, SeedReader, commitment
-from mesyx_core.vault.seal import Context, SealError, open_
+from mesyx_core.vault.seal import Context, SealError, open_, open_known
 
 _HELD: Final = 4096
 """Seeds held open; about 4 MB of memory."""
@@ -69,9 +69,16 @@ class Seeds:
     def open(self, origin: int, seq: int, header: Header, payload: bytes) -> tuple[Target, bytes]:
         """Whom a sealed entry was sealed to, and what is in it. Raises SealError and this module's errors."""
         target, key = self._key(origin, header.epoch, header.index)
+        return target, open_(key, self._context(origin, header), header.s, payload)
+
+    def open_known(self, origin: int, header: Header, payload: bytes) -> bytes:
+        """What is in an entry that `open` has taken before, with its padding behind. Raises as `open` does."""
+        _, key = self._key(origin, header.epoch, header.index)
+        return open_known(key, self._context(origin, header), header.s, payload)
+
+    def _context(self, origin: int, header: Header) -> Context:
         node, incarnation = self._ledger.nodes[origin]
-        context = Context(self._store, node, incarnation, header.kind, header.epoch, header.index, header.blobs)
-        return target, open_(key, context, header.s, payload)
+        return Context(self._store, node, incarnation, header.kind, header.epoch, header.index, header.blobs)
 
     def _key(self, origin: int, number: int, index: int) -> tuple[Target, bytes]:
         if not 0 <= index < LEAVES:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -128,16 +128,34 @@ class AccountView:
     async def content(self, mailbox: bytes, uids: Uids) -> AsyncIterator[Sequence[tuple[int, Body]]]:
         """As api.View."""
         row = self._row(mailbox)
+        ahead: asyncio.Task[Sequence[tuple[int, Body]]] | None = None  # one batch is opened while one is being used
+        try:
+            async with contextlib.aclosing(self._batches(row, uids)) as batches:
+                async for some in batches:
+                    opening = asyncio.create_task(self._opened(some))
+                    if ahead is not None:
+                        done, ahead = ahead, opening
+                        yield await done
+                    ahead = opening
+            if ahead is not None:
+                yield await ahead
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+
+    async def _batches(self, mailbox: int, uids: Uids) -> AsyncGenerator[Sequence[tuple[int, int]], None]:
         for first, last in uids:
             while first <= last:
-                places = await self._read(partial(_places, row, first, last))
+                places = await self._read(partial(_places, mailbox, first, last))
                 if not places:
                     break
                 first = places[-1][0] + 1
                 for at in range(0, len(places), _BODIES):
-                    some = places[at : at + _BODIES]
-                    bodies = await self._account.reader.bodies([shown for _, shown in some])
-                    yield [(uid, bodies[shown]) for uid, shown in some if shown in bodies]
+                    yield places[at : at + _BODIES]
+
+    async def _opened(self, some: Sequence[tuple[int, int]]) -> Sequence[tuple[int, Body]]:
+        bodies = await self._account.reader.bodies([shown for _, shown in some])
+        return [(uid, bodies[shown]) for uid, shown in some if shown in bodies]
 
     async def search(self, mailbox: bytes, query: Query) -> Sequence[int]:
         """As api.View."""

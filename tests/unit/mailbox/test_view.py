@@ -344,3 +344,33 @@ def test_mail_of_a_locked_keyset_waits_and_opens_when_its_key_comes(play, letter
             assert list(await account.view().search(INBOX, Query("body", "hello"))) == []
 
     play(scene)
+
+
+def test_bodies_kept_in_memory_are_forgotten_with_the_keys(play, letter):
+    async def scene(rig):
+        mx, laptop = await rig.node("mx"), await rig.node("laptop")
+        dots = await mx.mail([letter(n) for n in range(3)])
+        async with rig.account(laptop) as account:
+            await account.feed.reached(dots)
+            view = account.view()
+            assert await texts(view) == await texts(view) != {}
+            account.unlock(())
+            assert await texts(view) == {}
+
+    play(scene)
+
+
+def test_a_batch_left_in_the_middle_leaves_no_task_behind(play, letter):
+    async def scene(rig):
+        mx, laptop = await rig.node("mx"), await rig.node("laptop")
+        dots = await mx.mail([letter(n) for n in range(200)])
+        async with rig.account(laptop) as account:
+            await account.feed.reached(dots)
+            before = asyncio.all_tasks()
+            batches = account.view().content(INBOX, ALL)
+            assert len(await anext(batches)) == 64
+            await batches.aclose()
+            await asyncio.sleep(0)
+            assert asyncio.all_tasks() == before
+
+    play(scene)
