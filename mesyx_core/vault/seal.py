@@ -68,7 +68,7 @@ def open_(key: bytes, context: Context, s: bytes, payload: bytes) -> bytes:
 
 
 def open_known(key: bytes, context: Context, s: bytes, payload: bytes) -> bytes:
-    """As `open_`, in two thirds of the time, for what it has taken before: the item, with its salt and padding behind."""
+    """As `open_`, in less time, for what it has taken before: the item, with its salt and padding behind."""
     size = len(payload) - TAG_SIZE
     if len(s) != KEY_SIZE or size > LARGEST or padded(size) != size:
         raise SealError("not a size that sealing gives")
