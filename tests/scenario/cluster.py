@@ -52,6 +52,8 @@ class Node:
     process: subprocess.Popen[str] | None = None
     lines: list[str] = field(default_factory=list)
     ready: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+    """What its process finds in its environment besides ours."""
 
     @property
     def config(self) -> Path:
@@ -65,6 +67,24 @@ class Node:
     def temporary(self) -> Path:
         """Where its process leaves temporary files."""
         return self.folder.parent / f"{self.folder.name}.tmp"
+
+    @property
+    def _clock(self) -> Path:
+        return self.folder.parent / f"{self.folder.name}.clock"
+
+    def turn(self, clock: str) -> None:
+        """Set its wall clock, as faketime(1) understands it: "+25h", "-3d", "@2099-01-01 00:00:00" (and it runs on).
+        Before its first start, or while it runs: then the clock jumps. Its monotonic clock stays as it is."""
+        fresh = self._clock.with_suffix(".new")
+        fresh.write_text(clock + "\n")
+        fresh.rename(self._clock)
+        [library] = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+        self.environment |= {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(self._clock),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
 
     def init(self) -> None:
         words = [word for role in self.roles for word in ("--role", role)]
@@ -99,7 +119,7 @@ class Node:
             words += ["--passphrase-file", str(self.passphrase)]
         ended, self.ready = threading.Event(), False
         self.temporary.mkdir(exist_ok=True)
-        environment = {**os.environ, "TMPDIR": str(self.temporary)}
+        environment = {**os.environ, **self.environment, "TMPDIR": str(self.temporary)}
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [*MESYX, *words], stdout=subprocess.PIPE, stderr=log, text=True, env=environment
