@@ -3,6 +3,6 @@ the I/O.
 """
 
 from mesyx_core.pipeline.delivery import Intake
-from mesyx_core.pipeline.sealer import Content, Sealer
+from mesyx_core.pipeline.sealer import Content, Sealer, ToDay, ToNode
 
-__all__ = ["Content", "Intake", "Sealer"]
+__all__ = ["Content", "Intake", "Sealer", "ToDay", "ToNode"]

@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import anyio
 
-from mesyx_core.api.errors import Temporary
+from mesyx_core.api.errors import Refused, Temporary
 from mesyx_core.api.message import Importance
 from mesyx_core.journal import Draft, Log, PendingBlob
-from mesyx_core.record import payloads
+from mesyx_core.record import outgoing, payloads
 from mesyx_core.record.entry import Kind
 from mesyx_core.record.payloads import CLIENTS, Target
 from mesyx_core.vault import age, epoch, seal
@@ -20,6 +20,22 @@ from mesyx_core.vault.authority import Authority
 from mesyx_core.vault.keyset import Keyset, select
 from mesyx_core.vault.manifest import Manifest
 
+
+class ToDay(NamedTuple):
+    """To a gateway's recipient of the day: what a client asks of it, for nobody else's eyes; and, with the client
+    recipients, what the gateway says of that."""
+
+    recipient: str
+    clients: bool = False
+
+
+class ToNode(NamedTuple):
+    """To one member node alone."""
+
+    node: bytes
+
+
+Aim: TypeAlias = Target | ToDay
 TargetKind: TypeAlias = Literal["message", "clients"]
 
 
@@ -28,7 +44,7 @@ class Content(NamedTuple):
 
     data: bytes
     importance: Importance = "normal"
-    target: TargetKind = "message"
+    target: TargetKind | ToDay | ToNode = "message"
     """A message goes to a keyset, an op to the client recipients."""
     blobs: tuple[PendingBlob, ...] = ()
 
@@ -102,7 +118,7 @@ class Sealer:
         self._random = random
         self._salts = Salts(random)
         self._chosen: dict[Importance, Chosen] = {}
-        self._running: dict[Target, Running] = {}
+        self._running: dict[Aim, Running] = {}
         self._opening = anyio.Lock()
         self._number = 0
         self._last_began = 0
@@ -111,7 +127,7 @@ class Sealer:
         """The entry's draft and the log it is sealed for, to be committed at once. Its index is burnt whatever
         becomes of it.
         """
-        running = await self._epoch(self._target(content))
+        running = await self._epoch(self._aim(content))
         index, key = running.epoch.take()
         context = seal.Context(
             *running.log.origin,
@@ -136,7 +152,11 @@ class Sealer:
                 log = self.log
                 await self._commit([(log, self._close(target)) for target in list(self._running)])
 
-    def _target(self, content: Content) -> Target:
+    def _aim(self, content: Content) -> Aim:
+        if isinstance(content.target, ToDay):
+            return content.target
+        if isinstance(content.target, ToNode):
+            return Target("node", content.target.node)
         if content.target == "clients":
             return CLIENTS
         return Target("keyset", self._keyset(content.importance).id)
@@ -157,58 +177,75 @@ class Sealer:
         self._chosen[importance] = Chosen(manifest, now, min(turns, default=now + epoch.LIFETIME), chosen)
         return chosen
 
-    def _recipients(self, target: Target) -> Sequence[str]:
+    def _recipients(self, aim: Aim) -> Sequence[str]:
         manifest = self._authority().effective
-        if target.kind == "clients":
+        if isinstance(aim, ToDay):
+            return (*manifest.clients, aim.recipient) if aim.clients else (aim.recipient,)
+        if aim.kind == "clients":
             return manifest.clients
-        return next(k.recipients for k in manifest.keysets if k.id == target.id)
+        if aim.kind == "node":
+            member = next((m for m in manifest.members if m.node == aim.id), None)
+            if member is None:
+                raise Refused("that node is no member of the store", "see `mesyx store show NAME` for those that are")
+            return (member.recipient,)
+        return next(k.recipients for k in manifest.keysets if k.id == aim.id)
 
-    def _usable(self, target: Target) -> Running | None:
-        running = self._running.get(target)
+    def _usable(self, aim: Aim) -> Running | None:
+        running = self._running.get(aim)
         if running is None or not running.epoch.left or not running.began <= self._now() < running.until:
             return None
-        if target == CLIENTS and running.recipients != self._recipients(target):
-            return None  # a keyset never changes, but this: who was taken out must not read on to the epoch's end
+        if not _fixed(aim) and running.recipients != self._recipients(aim):
+            return None  # a keyset never changes, but these: who was taken out must not read on to the epoch's end
         return running
 
-    async def _epoch(self, target: Target) -> Running:
-        running = self._usable(target)
+    async def _epoch(self, aim: Aim) -> Running:
+        running = self._usable(aim)
         if running is not None:
             return running
         async with self._opening:
-            return self._usable(target) or await self._open(target)
+            return self._usable(aim) or await self._open(aim)
 
-    async def _open(self, target: Target) -> Running:
+    async def _open(self, aim: Aim) -> Running:
         """Close what ran for this target, draw a seed and make it durable, sealed."""
         if self.log is None:
             self.log = await self._begin()
         log, now = self.log, self._now()
-        drafts = [self._close(target)] if target in self._running else []
+        drafts = [self._close(aim)] if aim in self._running else []
         self._number += 1
         seed = bytearray(self._random(epoch.SEED_SIZE))
-        recipients = self._recipients(target)
+        recipients = self._recipients(aim)
         sealed = age.encrypt(bytes(seed), recipients)
         opened = epoch.Epoch.begin(*log.origin, self._number, seed)
         drafts.append(
-            Draft(Kind.EPOCH, self._number, 0, b"", payloads.Epoch(target, opened.commitment, sealed).encode())
+            Draft(Kind.EPOCH, self._number, 0, b"", payloads.Epoch(_target(aim), opened.commitment, sealed).encode())
         )
         await self._commit([(log, draft) for draft in drafts])
-        running = Running(log, opened, recipients, now, self._until(target, now))
+        running = Running(log, opened, recipients, now, self._until(aim, now))
         if log is self.log:
-            self._running[target] = running
+            self._running[aim] = running
             self._last_began = max(self._last_began, int(now.timestamp()))
         return running
 
-    def _until(self, target: Target, now: datetime) -> datetime:
+    def _until(self, aim: Aim, now: datetime) -> datetime:
         until = now + timedelta(seconds=epoch.LIFETIME)
-        if target.kind == "keyset":
-            end = next(k.end for k in self._authority().effective.keysets if k.id == target.id)
+        if isinstance(aim, Target) and aim.kind == "keyset":
+            end = next(k.end for k in self._authority().effective.keysets if k.id == aim.id)
             if end is not None:
                 until = min(until, datetime.fromtimestamp(end, tz=now.tzinfo))
         return until
 
-    def _close(self, target: Target) -> Draft:
-        ended = self._running.pop(target).epoch
+    def _close(self, aim: Aim) -> Draft:
+        ended = self._running.pop(aim).epoch
         used = epoch.LEAVES - ended.left
         ended.end()
         return Draft(Kind.CLOSE, ended.number, 0, b"", payloads.Close(used).encode())
+
+
+def _target(aim: Aim) -> Target:
+    """As an epoch entry shows it."""
+    return Target("day", outgoing.day_id(aim.recipient)) if isinstance(aim, ToDay) else aim
+
+
+def _fixed(aim: Aim) -> bool:
+    """Whether its recipients can never change."""
+    return not aim.clients if isinstance(aim, ToDay) else aim.kind == "keyset"

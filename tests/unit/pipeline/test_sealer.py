@@ -7,14 +7,14 @@ from typing import Any
 import anyio
 import pytest
 
-from mesyx_core.api import Temporary
-from mesyx_core.pipeline import Content
-from mesyx_core.record import content
+from mesyx_core.api import Refused, Temporary
+from mesyx_core.pipeline import Content, ToDay, ToNode
+from mesyx_core.record import content, outgoing
 from mesyx_core.record.entry import Kind
-from mesyx_core.record.payloads import decode_close, decode_epoch
+from mesyx_core.record.payloads import Target, decode_close, decode_epoch
 from mesyx_core.vault import age
 from mesyx_core.vault.keyset import Keyset
-from tests.unit.pipeline.kit import CLIENT, READER, Disk, authority
+from tests.unit.pipeline.kit import CLIENT, GATEWAY, READER, Disk, authority
 
 OP = content.pack_inner("op", [1])
 
@@ -192,3 +192,71 @@ def test_a_client_that_was_taken_out_reads_nothing_more_of_a_running_epoch() -> 
     with pytest.raises(age.NoMatch):
         age.decrypt(second, [other])
     assert [draft.epoch for draft in disk.of(Kind.SEALED)] == [1, 2]
+
+
+DAY = age.generate(random=lambda n: b"d" * n)
+
+
+def opens(disk: Disk, number: int, identity: age.Identity) -> bool:
+    try:
+        age.decrypt(decode_epoch(disk.of(Kind.EPOCH)[number].payload).file, [identity])
+    except age.NoMatch:
+        return False
+    return True
+
+
+def test_a_clients_request_is_for_the_recipient_of_the_day_alone() -> None:
+    disk = Disk()
+
+    async def main() -> None:
+        await put(disk, disk.sealer(), target=ToDay(DAY.recipient))
+
+    anyio.run(main)
+    shown = decode_epoch(disk.of(Kind.EPOCH)[0].payload).target
+    assert shown == Target("day", outgoing.day_id(DAY.recipient))
+    assert opens(disk, 0, DAY)
+    assert not opens(disk, 0, CLIENT)
+    assert not opens(disk, 0, READER)
+
+
+def test_what_a_gateway_says_of_a_request_is_for_the_clients_as_well() -> None:
+    disk = Disk()
+
+    async def main() -> None:
+        sealer = disk.sealer()
+        for clients in (True, False, True):
+            await put(disk, sealer, target=ToDay(DAY.recipient, clients=clients))
+
+    anyio.run(main)
+    assert len(disk.of(Kind.EPOCH)) == 2
+    assert opens(disk, 0, DAY)
+    assert opens(disk, 0, CLIENT)
+    assert not opens(disk, 1, CLIENT)
+
+
+def test_a_client_that_was_taken_out_does_not_read_on_what_a_gateway_says_of_requests() -> None:
+    disk = Disk()
+
+    async def main() -> None:
+        sealer = disk.sealer()
+        await put(disk, sealer, target=ToDay(DAY.recipient, clients=True))
+        disk.authority = authority(clients=(READER.recipient,))
+        await put(disk, sealer, target=ToDay(DAY.recipient, clients=True))
+
+    anyio.run(main)
+    assert [opens(disk, number, CLIENT) for number in (0, 1)] == [True, False]
+
+
+def test_what_is_for_a_node_is_for_that_node_alone() -> None:
+    disk = Disk()
+
+    async def main() -> None:
+        sealer = disk.sealer()
+        await put(disk, sealer, target=ToNode(GATEWAY.public))
+        with pytest.raises(Refused):
+            await put(disk, sealer, target=ToNode(b"x" * 32))
+
+    anyio.run(main)
+    assert decode_epoch(disk.of(Kind.EPOCH)[0].payload).target == Target("node", GATEWAY.public)
+    assert opens(disk, 0, GATEWAY.identity)
+    assert not opens(disk, 0, CLIENT)
