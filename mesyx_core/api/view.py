@@ -212,8 +212,23 @@ class View(Protocol):
         date, `message.flags` its first flags. A Message-ID that Sent already holds is not filed there again: its UID is
         the answer."""
 
+    @property
+    def identities(self) -> Sequence[str]:
+        """Addresses that this log-in may send as, sorted, as `api.bare` writes them; `api.is_among` compares."""
+
     async def submit(self, message: Message, by: str | None = None) -> bytes:
-        """Hand a message to a gateway to send; returns its id once durable here."""
+        """Hand a message to a gateway to send; returns the submission's id, 16 bytes, once durable here.
+
+        `message.body` is the whole message as the access completed it (Date, Message-ID: RFC 6409, section 8),
+        `message.sender` its return path ("" for <>), `message.recipients` whom it is to reach, `message.envelope` what
+        else the egress is to know (`require_tls`, `smtputf8`, DSN parameters). Bcc stays in the sender's own copy, in
+        Sent, and is not sent. `by` names the gateway that is to send it by its node key in hex; else one is chosen.
+        The same bytes for the same recipients from the same log-in within ten minutes are the same submission, whose
+        id is the answer. With no gateway that could take it now, it waits here for one.
+
+        Raises Refused for a sender or From that is not among `identities`, for no recipients, or for a gateway that
+        may not send; Temporary (disk full, no keyset) or Locked when it cannot be kept now.
+        """
 
     def changes(self, since: int) -> AsyncIterator[Sequence[Changed]]:
         """What changed after modification sequence `since`, in any mailbox, then waits for more; never ends by itself.

@@ -48,6 +48,11 @@ class AccountView:
     def owner(self) -> bytes:
         return self._account.store
 
+    @property
+    def identities(self) -> Sequence[str]:
+        """As api.View."""
+        return ()
+
     # --- mailboxes ---------------------------------------------------------------------------------------------------
 
     async def mailboxes(self, names: Sequence[str] | None = None) -> Sequence[api.Mailbox]:

@@ -31,6 +31,8 @@ from mesyx_core.api import (
     Row,
     Subscribe,
     Uids,
+    bare,
+    is_among,
 )
 from mesyx_core.testing.query import matches
 
@@ -79,15 +81,26 @@ class Box:
 class MemoryView:
     """Implements `api.View`. Any number of sessions may share one."""
 
-    def __init__(self, store: str = "alice", *, clock: datetime = datetime(2026, 11, 22, tzinfo=UTC)) -> None:
+    def __init__(
+        self,
+        store: str = "alice",
+        *,
+        clock: datetime = datetime(2026, 11, 22, tzinfo=UTC),
+        identities: Sequence[str] = ("alice@example.org",),
+    ) -> None:
         self._store = store
+        self._identities = sorted(map(bare, identities))
         self._clock = clock
         self._modseq = 1
         self._made = 0
         self._boxes: dict[bytes, Box] = {}
         self._subscribed: set[str] = set()
         self._news = anyio.Event()
+        self._same: set[bytes] = set()
         self.submitted: list[Message] = []
+        """What was to be sent, whole: Bcc included."""
+        self.fails: Exception | None = None
+        """What `submit` raises, if anything: to see how an access says it."""
         for name in ("INBOX", *_USES):
             self._create(name)
 
@@ -98,6 +111,10 @@ class MemoryView:
     @property
     def owner(self) -> bytes:
         return hashlib.sha256(self._store.encode()).digest()
+
+    @property
+    def identities(self) -> Sequence[str]:
+        return self._identities
 
     # --- reading ---
 
@@ -266,8 +283,26 @@ class MemoryView:
         return uid
 
     async def submit(self, message: Message, by: str | None = None) -> bytes:
-        self.submitted.append(message)
-        return hashlib.sha256(b"sent %d" % len(self.submitted)).digest()
+        if self.fails is not None:
+            raise self.fails
+        data = b"".join([chunk async for chunk in message.body.read()])
+        if message.kind == "mail":
+            self._check_sender(message, data)
+        if not message.recipients:
+            raise Refused("a message to nobody", "name at least one recipient")
+        same = hashlib.sha256(repr((message.sender, message.recipients)).encode() + data).digest()[:16]
+        if same not in self._same:
+            self.submitted.append(message)
+            self._same.add(same)
+            self.add(data, mailbox="Sent", flags={"\\Seen"}, time=message.time)
+        return same
+
+    def _check_sender(self, message: Message, data: bytes) -> None:
+        writers = mime.envelope(data[:65536]).from_
+        names = [b"@".join((one.mailbox or b"", one.host or b"")).decode("utf-8", "replace") for one in writers]
+        for address in (*(names or [""]), *([message.sender] if message.sender else [])):
+            if not is_among(address, self._identities):
+                raise Refused("this log-in may not send as that address", "send as one of its identities")
 
     # --- news ---
 
