@@ -104,8 +104,11 @@ class Context(Protocol):
 
     async def sleep(self, seconds: float) -> None: ...
 
-    async def dial(self, address: str, *, tls: bool = False, via: str | None = None) -> ByteStream:
-        """Open a stream to host:port, by way of the named dialer if any. Raises Temporary."""
+    async def dial(
+        self, address: str, *, tls: bool = False, via: str | None = None, bind: str | None = None
+    ) -> ByteStream:
+        """Open a stream to host:port, by way of the named dialer if any, else from the local address `bind` if given.
+        Raises Temporary."""
 
     async def serve(self, address: str, on: Callable[[ByteStream, Peer], Awaitable[None]]) -> Listener:
         """Accept on host:port (or a socket passed in by activation) until the instance closes; one task a connection,

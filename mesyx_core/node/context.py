@@ -73,10 +73,12 @@ class InstanceContext:
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)
 
-    async def dial(self, address: str, *, tls: bool = False, via: str | None = None) -> ByteStream:
+    async def dial(
+        self, address: str, *, tls: bool = False, via: str | None = None, bind: str | None = None
+    ) -> ByteStream:
         if via is not None:
             return await self._node.dialer(via).dial(*sockets.split(address, "address"))
-        return await sockets.dial(address)
+        return await sockets.dial(address, bind=bind)
 
     async def serve(self, address: str, on: Callable[[ByteStream, Peer], Awaitable[None]]) -> Bound:
         bound = self._bind(address)

@@ -235,12 +235,12 @@ def _unreached(error: BaseException) -> str:
     return getattr(said, "strerror", None) or "no answer"
 
 
-async def dial(address: str, deadline: float = 30) -> SocketStream:
-    """Open a TCP stream. Raises Temporary."""
+async def dial(address: str, deadline: float = 30, *, bind: str | None = None) -> SocketStream:
+    """Open a TCP stream, from the local address `bind` if given. Raises Temporary."""
     host, port = split(address, "address")
     try:
         with anyio.fail_after(deadline):
-            stream = await anyio.connect_tcp(host, port)
+            stream = await anyio.connect_tcp(host, port, local_host=bind)
     except (OSError, TimeoutError) as error:
         raise Temporary(
             f"cannot reach {address} ({_unreached(error)})", "check the address, and that its node runs"

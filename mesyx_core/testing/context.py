@@ -28,6 +28,7 @@ from mesyx_core.api import (
     Misconfigured,
     Peer,
     Refused,
+    Temporary,
     Tls,
     Verdict,
     View,
@@ -106,9 +107,14 @@ class StandIn:
         self.slept.append(seconds)
         await anyio.lowlevel.checkpoint()
 
-    async def dial(self, address: str, *, tls: bool = False, via: str | None = None) -> ByteStream:
+    async def dial(
+        self, address: str, *, tls: bool = False, via: str | None = None, bind: str | None = None
+    ) -> ByteStream:
         host, _, port = address.rpartition(":")
-        return await anyio.connect_tcp(host, int(port))
+        try:
+            return await anyio.connect_tcp(host.strip("[]"), int(port), local_host=bind)
+        except OSError:
+            raise Temporary(f"cannot reach {address}") from None
 
     async def serve(self, address: str, on: Callable[[ByteStream, Peer], Awaitable[None]]) -> Listener:
         raise Refused("this stand-in has protocols only")

@@ -50,7 +50,9 @@ class Host(StandIn):
         self.tasks.start_soon(listener.serve, handle)
         return At(port=listener.extra(SocketAttribute.local_port))
 
-    async def dial(self, address: str, *, tls: bool = False, via: str | None = None) -> ByteStream:
+    async def dial(
+        self, address: str, *, tls: bool = False, via: str | None = None, bind: str | None = None
+    ) -> ByteStream:
         stream = await super().dial(address, tls=tls, via=via)
         self.dialled.append(stream)
         return stream
