@@ -6,16 +6,9 @@ from typing import Final
 
 from mesyx_core.api import Refused
 from mesyx_core.node.rows import SealedRows
+from mesyx_core.wire.addresses import normal
 
 SPACE: Final = "address"
-
-
-def normal(address: str) -> str:
-    """The form that addresses are compared in: lower case, without +tag. Raises Refused for what is no address."""
-    local, at, domain = address.strip().strip("<>").rpartition("@")
-    if not at or not local or not domain or any(c.isspace() for c in address.strip()) or len(address) > 320:
-        raise Refused(f"{address!r} is not a mail address", "write LOCAL@DOMAIN")
-    return f"{local.partition('+')[0] or local}@{domain}".lower()
 
 
 class Addresses:

@@ -15,11 +15,11 @@ from mesyx_core.api import MesyxError, Permanent, Refused, Temporary
 from mesyx_core.exchange import invitation as lines
 from mesyx_core.exchange.frames import About
 from mesyx_core.exchange.invitation import Invitation
-from mesyx_core.node.addresses import normal
 from mesyx_core.node.clock import now
 from mesyx_core.node.stores import Store
 from mesyx_core.node.verbs.stores import given
 from mesyx_core.vault.manifest import Member, owner_public, parse, sign
+from mesyx_core.wire.addresses import normal
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node

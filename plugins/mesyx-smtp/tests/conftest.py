@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 import pytest
 from mesyx_smtp import replies
-from mesyx_smtp.engine import Aborted, Close, Content, Engine, Limits, Recipient, StartTls
+from mesyx_smtp.engine import Engine
+from mesyx_smtp.events import Aborted, Close, Content, Recipient, StartTls
+from mesyx_smtp.limits import Limits
 
 from mesyx_core.api import ACCEPT, Message, Receipt, Temporary, Verdict
 from mesyx_core.wire.tls import TlsSettings, self_signed, server_context

@@ -15,6 +15,7 @@ EHLO = """
     S: 250-PIPELINING
     S: 250-SIZE 52428800
     S: 250-8BITMIME
+    S: 250-SMTPUTF8
     S: 250-ENHANCEDSTATUSCODES
     S: 250-STARTTLS
     S: 250 HELP
@@ -180,7 +181,7 @@ def test_small_talk(wire: Any) -> None:
         ("FROM:<bob@@example.net>", "501 5.1.7 Bad sender address syntax"),
         ("TO:<bob@example.net>", "501 5.1.7 Bad sender address syntax"),
         ("", "501 5.1.7 Bad sender address syntax"),
-        ("FROM:<b\u00f6b@example.net>", "553 5.6.7 Addresses beyond ASCII are not served here"),
+        ("FROM:<b\u00f6b@example.net>", "553 5.6.7 Addresses beyond ASCII need SMTPUTF8"),
         ("FROM:<bob@example.net> SIZE=52428801", "552 5.3.4 Message too big"),
         ("FROM:<bob@example.net> SIZE=999999999999999999999", "501 5.5.4 Bad parameter value"),
         ("FROM:<bob@example.net> SIZE=-1", "501 5.5.4 Bad parameter value"),
@@ -188,7 +189,19 @@ def test_small_talk(wire: Any) -> None:
         ("FROM:<bob@example.net> SIZE=1 SIZE=1", "501 5.5.4 Bad parameter value"),
         ("FROM:<bob@example.net> BODY=BINARYMIME", "555 5.5.4 Parameter not known or not offered"),
         ("FROM:<bob@example.net> RET=FULL", "555 5.5.4 Parameter not known or not offered"),
-        ("FROM:<bob@example.net> SMTPUTF8", "555 5.5.4 Parameter not known or not offered"),
+        ("FROM:<bob@example.net> AUTH=<>", "555 5.5.4 Parameter not known or not offered"),
+        ("FROM:<bob@example.net> SMTPUTF8", "250 2.1.0 Sender OK"),
+        ("FROM:<bob@example.net> SMTPUTF8=1", "501 5.5.4 Bad parameter value"),
+        ("FROM:<b\u00f6b@b\u00fccher.example> smtputf8 BODY=8BITMIME", "250 2.1.0 Sender OK"),
+        ('FROM:<"b \u00f6"@xn--bcher-kva.example> SMTPUTF8', "250 2.1.0 Sender OK"),
+        ("FROM:<b\u00f6b@[192.0.2.1]> SMTPUTF8", "250 2.1.0 Sender OK"),
+        ("FROM:<b\u00f6b@b\u00fccher..example> SMTPUTF8", "501 5.1.7 Bad sender address syntax"),
+        ("FROM:<b\u00f6b\u2028@example.net> SMTPUTF8", "501 5.1.7 Bad sender address syntax"),
+        ("FROM:<b\u202eob@example.net> SMTPUTF8", "501 5.1.7 Bad sender address syntax"),
+        ("FROM:<b\u00a0ob@example.net> SMTPUTF8", "501 5.1.7 Bad sender address syntax"),
+        ("FROM:<b\x85ob@example.net> SMTPUTF8", "501 5.1.7 Bad sender address syntax"),
+        ("FROM:<" + "\u00f6" * 160 + "@example.net> SMTPUTF8", "501 5.1.7 Bad sender address syntax"),
+        ("FROM:<b\u00f6b@example.net> \u017fMTPUTF8", "501 5.5.4 Bad parameter value"),
     ],
 )
 def test_senders(wire: Any, argument: str, reply: str) -> None:
@@ -206,7 +219,7 @@ def test_senders(wire: Any, argument: str, reply: str) -> None:
         ("TO:<alice>", "501 5.1.3 Bad recipient address syntax"),
         ("TO: alice@example.org", "501 5.1.3 Bad recipient address syntax"),
         ("FROM:<alice@example.org>", "501 5.1.3 Bad recipient address syntax"),
-        ("TO:<al\u00efce@example.org>", "553 5.6.7 Addresses beyond ASCII are not served here"),
+        ("TO:<al\u00efce@example.org>", "553 5.6.7 Addresses beyond ASCII need SMTPUTF8"),
         ("TO:<alice@example.org> NOTIFY=NEVER", "555 5.5.4 Parameter not known or not offered"),
         ("TO:<alice@example.org> =", "501 5.5.4 Bad parameter value"),
     ],
@@ -215,6 +228,28 @@ def test_recipients(wire: Any, argument: str, reply: str) -> None:
     wire.play(wire.READY)
     wire.send(b"MAIL FROM:<>\r\n")
     assert wire.send(b"RCPT " + argument.encode() + b"\r\n") == [reply]
+
+
+def test_addresses_beyond_ascii_are_taken_from_who_asked_for_smtputf8(wire: Any) -> None:
+    wire.play(wire.READY)
+    wire.play("""
+        C: MAIL FROM:<b\u00f6b@example.net> SMTPUTF8
+        C: RCPT TO:<j\u00f6rg@b\u00fccher.example>
+        C: RCPT TO:<j\u00f6rg@b\u00fc_cher.example>
+        c: RCPT TO:<j\\xf6rg@example.org>\\r\\n
+        C: DATA
+        S: 250 2.1.0 Sender OK
+        S: 250 2.1.5 Recipient OK
+        S: 501 5.1.3 Bad recipient address syntax
+        S: 501 5.1.3 Bad recipient address syntax
+        S: 354 End with CRLF.CRLF
+        C: Subject: \u00fc
+        C: .
+        S: 250 2.0.0 sealed as 4f21-7
+    """)
+    assert wire.messages == [
+        ("b\u00f6b@example.net", ["j\u00f6rg@b\u00fccher.example"], "Subject: \u00fc\r\n".encode())
+    ]
 
 
 def test_too_many_recipients_are_told_to_come_in_another_message(wire_with: Any) -> None:
@@ -366,6 +401,7 @@ def test_tls_forgets_what_was_said_before(wire: Any) -> None:
         S: 250-PIPELINING
         S: 250-SIZE 52428800
         S: 250-8BITMIME
+        S: 250-SMTPUTF8
         S: 250-ENHANCEDSTATUSCODES
         S: 250 HELP
         C: STARTTLS

@@ -8,7 +8,8 @@ import anyio
 import pytest
 
 from mesyx_core.api import Refused
-from mesyx_core.node.addresses import Addresses, normal
+from mesyx_core.node.addresses import Addresses
+from mesyx_core.wire.addresses import normal
 from tests.unit.node.kit import MemoryRows
 
 
@@ -27,6 +28,29 @@ def test_case_and_tag_lead_to_the_same_store(given: str) -> None:
 
 @pytest.mark.parametrize("given", ["alice", "@example.org", "alice@", "al ice@example.org", "a" * 400 + "@x.org", ""])
 def test_what_is_no_address_leads_nowhere_and_is_not_granted(given: str) -> None:
+    assert granted().find(given) is None
+    with pytest.raises(Refused):
+        normal(given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "j\u00f6rg@b\u00fccher.example",
+        "jo\u0308rg@xn--bcher-kva.example",
+        "J\u00d6RG+x@XN--BCHER-KVA.example",
+        "j\u00f6rg@BU\u0308CHER.example",
+    ],
+)
+def test_two_spellings_of_an_internationalised_address_are_one(given: str) -> None:
+    assert granted("j\u00f6rg@b\u00fccher.example").find(given) == b"a" * 32
+    assert granted(given).find("j\u00f6rg@b\u00fccher.example") == b"a" * 32
+
+
+@pytest.mark.parametrize(
+    "given", ["a@xn--a.example", "a@b\u00fc..example", "a@xn--" + "a" * 5000, "a@" + "\u00fc" * 300]
+)
+def test_a_domain_that_idna_does_not_allow_leads_nowhere(given: str) -> None:
     assert granted().find(given) is None
     with pytest.raises(Refused):
         normal(given)

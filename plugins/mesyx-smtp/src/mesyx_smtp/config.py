@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
 from mesyx_core.wire.tls import TlsSettings
-from mesyx_smtp.engine import Limits
+from mesyx_smtp.limits import Limits
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 

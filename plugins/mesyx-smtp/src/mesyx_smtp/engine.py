@@ -6,78 +6,17 @@ Events with an answer hold everything back until it comes, so replies leave in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from enum import Enum, auto
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import ClassVar
 
 from mesyx_core.api import Receipt, Verdict
 from mesyx_core.wire.lines import LineError, Lines, LineTooLong
-from mesyx_smtp import paths, replies
+from mesyx_smtp import arguments, replies
 from mesyx_smtp.data import Scanner
-
-LINE = 2048
-"""Longest command line. RFC 5321, section 4.5.3.1.4, asks for 512 and what extensions add."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one connection may do."""
-
-    size: int = 50 * 1024 * 1024
-    """Bytes of one message; announced by SIZE (RFC 1870)."""
-    recipients: int = 1000
-    """Of one message."""
-    errors: int = 20
-    """Refused commands, recipients and messages before the connection ends; a message that is kept sets it back."""
-    idle: int = 200
-    """Commands that lead to nothing (NOOP, RSET, VRFY, HELP, EHLO) before each counts as an error."""
-    received: int = 100
-    """Received headers, above which a message is in a loop (RFC 5321, section 6.3)."""
-
-
-class Recipient(NamedTuple):
-    """RCPT. The first one of a transaction begins the delivery. Answer: `recipient` or `fail`."""
-
-    address: str
-
-
-class Content(NamedTuple):
-    """Bytes of the message. Answer to the last: `kept` (committed) or `fail`; `fail` may come before."""
-
-    data: bytes
-    last: bool
-
-
-class Aborted(NamedTuple):
-    """The delivery that was begun is off."""
-
-
-class StartTls(NamedTuple):
-    """Send `replies.START_TLS`, begin TLS, call `secured`. If `buffered` is not 0 by then: call `insecure` instead."""
-
-
-class Close(NamedTuple):
-    """Send the output, then close."""
-
-
-Event: TypeAlias = Recipient | Content | Aborted | StartTls | Close
-
-
-@dataclass(slots=True)
-class Transaction:
-    """One mail, from MAIL on (RFC 5321, section 3.3)."""
-
-    sender: str
-    """Reverse path; empty for bounces."""
-    eight_bit: bool
-    """BODY=8BITMIME was announced (RFC 6152). Content passes unchanged in either case."""
-    recipients: list[str] = field(default_factory=list)
-    """Accepted ones, in order."""
-    begun: bool = False
-    """A Recipient event was given: somebody holds a delivery."""
-    asked: str = ""
-    """The last recipient that was asked for."""
+from mesyx_smtp.events import Aborted, Close, Content, Event, Recipient, StartTls
+from mesyx_smtp.limits import LINE, Limits
+from mesyx_smtp.transaction import Transaction
 
 
 class _State(Enum):
@@ -252,7 +191,8 @@ class Engine:
         return None
 
     def _ehlo(self, argument: bytes) -> Event | None:
-        lines = [self._hostname, "PIPELINING", f"SIZE {self._limits.size}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        lines = [self._hostname, "PIPELINING", f"SIZE {self._limits.size}", "8BITMIME", "SMTPUTF8"]
+        lines.append("ENHANCEDSTATUSCODES")
         if self._tls and not self.secure:
             lines.append("STARTTLS")
         text = "".join(f"250-{line}\r\n" for line in lines) + "250 HELP\r\n"
@@ -274,52 +214,33 @@ class Engine:
             return self._error(replies.HELLO_FIRST)
         if self.transaction is not None:
             return self._error(replies.MAIL_TWICE)
-        if not argument.isascii():
-            return self._error(replies.NOT_ASCII)
-        path = paths.parse(argument)
-        if path is None or path.word != "FROM" or (path.address and "@" not in path.address):
-            return self._error(replies.BAD_SENDER)
-        fault = self._fault(path.parameters)
-        if fault is not None:
-            return self._error(fault)
+        given = arguments.sender(argument, self._limits.size, dsn=False, login=False)
+        if isinstance(given, bytes):
+            return self._error(given)
         if not self._admit():
             self._output += replies.TOO_FAST
             return None
-        self.transaction = Transaction(path.address, path.parameters.get("BODY", "").upper() == "8BITMIME")
+        self.transaction = Transaction(given.address, given.eight_bit, given.utf8, given.envelope)
         self._output += replies.SENDER_OK
-        return None
-
-    def _fault(self, parameters: Mapping[str, str]) -> bytes | None:
-        for key, value in parameters.items():
-            if key == "SIZE" and value.isdecimal() and len(value) <= 20:
-                if int(value) > self._limits.size:
-                    return replies.TOO_BIG
-            elif key in ("", "SIZE"):
-                return replies.BAD_PARAMETER
-            elif key != "BODY" or value.upper() not in ("7BIT", "8BITMIME"):
-                return replies.UNKNOWN_PARAMETER
         return None
 
     def _rcpt(self, argument: bytes) -> Event | None:
         if self.transaction is None:
             return self._error(replies.MAIL_FIRST)
-        if not argument.isascii():
-            return self._error(replies.NOT_ASCII)
-        path = paths.parse(argument)
-        if path is None or path.word != "TO" or not ("@" in path.address or path.address.lower() == "postmaster"):
-            return self._error(replies.BAD_RECIPIENT)
-        if path.parameters:
-            return self._error(replies.BAD_PARAMETER if "" in path.parameters else replies.UNKNOWN_PARAMETER)
-        if path.address in self.transaction.recipients:
+        given = arguments.recipient(argument, utf8=self.transaction.utf8, dsn=False)
+        if isinstance(given, bytes):
+            return self._error(given)
+        address = given.address
+        if address in self.transaction.recipients:
             self._output += replies.RECIPIENT_OK
             return None
         if len(self.transaction.recipients) >= self._limits.recipients:
             self._output += replies.TOO_MANY_RECIPIENTS
             return None
-        self.transaction.asked = path.address
+        self.transaction.asked = address
         self.transaction.begun = True
         self._state = _State.RECIPIENT
-        return Recipient(path.address)
+        return Recipient(address)
 
     def _data(self, argument: bytes) -> Event | None:
         if argument:

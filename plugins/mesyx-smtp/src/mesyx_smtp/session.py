@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from mesyx_core.api import Delivery, Message, MesyxError, Peer
 from mesyx_smtp import replies, trace
-from mesyx_smtp.engine import Close, Content, Event, Recipient, StartTls, Transaction
+from mesyx_smtp.events import Close, Content, Event, Recipient, StartTls
+from mesyx_smtp.transaction import Transaction
 
 if TYPE_CHECKING:
     from mesyx_smtp.server import Ingress
@@ -253,8 +254,10 @@ class Session(asyncio.Protocol):
 
     @property
     def _protocol(self) -> str:
-        """RFC 3848."""
-        return ("ESMTP" if self.engine.extended else "SMTP") + ("S" if self.engine.secure else "")
+        """RFC 3848; RFC 6531, section 4.3."""
+        transaction = self.engine.transaction
+        utf8 = "UTF8" if transaction is not None and transaction.utf8 else ""
+        return utf8 + ("ESMTP" if self.engine.extended and not utf8 else "SMTP") + ("S" if self.engine.secure else "")
 
     def _draft(self, transaction: Transaction) -> Message:
         return Message(
@@ -270,6 +273,7 @@ class Session(asyncio.Protocol):
                 "protocol": self._protocol,
                 "tls": self._tls,
                 "eight_bit": transaction.eight_bit,
+                **transaction.envelope,
             },
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mesyx_smtp.engine import Close, Content, Engine, Event, Limits, Recipient, StartTls
+from mesyx_smtp.engine import Engine
+from mesyx_smtp.events import Close, Content, Event, Recipient, StartTls
+from mesyx_smtp.limits import Limits
 
 from mesyx_core.api import ACCEPT, Receipt, Verdict
 
