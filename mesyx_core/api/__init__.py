@@ -2,7 +2,6 @@
 
 from mesyx_core.api.context import Context, Delivery, Health, Listener, Peer, State, Tls
 from mesyx_core.api.errors import Busy, Locked, LoginFailed, MesyxError, Misconfigured, Permanent, Refused, Temporary
-from mesyx_core.api.identities import bare, is_among
 from mesyx_core.api.message import Body, Bytes, Direction, Importance, Kind, Message, Scalar
 from mesyx_core.api.provider import Command, Control, Hooks, Provider, hookimpl, hookspec
 from mesyx_core.api.roles import (
@@ -104,8 +103,6 @@ __all__ = [
     "Verdict",
     "View",
     "Volume",
-    "bare",
     "hookimpl",
     "hookspec",
-    "is_among",
 ]

@@ -214,7 +214,8 @@ class View(Protocol):
 
     @property
     def identities(self) -> Sequence[str]:
-        """Addresses that this log-in may send as, sorted, as `api.bare` writes them; `api.is_among` compares."""
+        """Addresses that this log-in may send as, sorted, as `mesyx_core.wire.addresses.normal` writes them; any of
+        them with a +tag is meant too."""
 
     async def submit(self, message: Message, by: str | None = None) -> bytes:
         """Hand a message to a gateway to send; returns the submission's id, 16 bytes, once durable here.

@@ -31,10 +31,9 @@ from mesyx_core.api import (
     Row,
     Subscribe,
     Uids,
-    bare,
-    is_among,
 )
 from mesyx_core.testing.query import matches
+from mesyx_core.wire import addresses
 
 _BATCH = 64
 _USES = {use: use for use in ("Sent", "Drafts", "Trash", "Junk", "Archive")}
@@ -89,7 +88,7 @@ class MemoryView:
         identities: Sequence[str] = ("alice@example.org",),
     ) -> None:
         self._store = store
-        self._identities = sorted(map(bare, identities))
+        self._identities = sorted(map(addresses.normal, identities))
         self._clock = clock
         self._modseq = 1
         self._made = 0
@@ -301,7 +300,7 @@ class MemoryView:
         writers = mime.envelope(data[:65536]).from_
         names = [b"@".join((one.mailbox or b"", one.host or b"")).decode("utf-8", "replace") for one in writers]
         for address in (*(names or [""]), *([message.sender] if message.sender else [])):
-            if not is_among(address, self._identities):
+            if addresses.normal(address) not in self._identities:
                 raise Refused("this log-in may not send as that address", "send as one of its identities")
 
     # --- news ---
