@@ -1,4 +1,6 @@
-"""Limits towards strangers: how many connections at once, how many actions a second. The clock comes as an argument."""
+"""Limits towards strangers: connections at once, actions a second, bytes in memory, failed log-ins. The clock comes as an
+argument.
+"""
 
 from __future__ import annotations
 
@@ -98,3 +100,42 @@ class Buckets:
         if len(self._buckets) > self._most:
             self._buckets.popitem(last=False)
         return bucket
+
+
+class Budget:
+    """Bytes of large messages in memory, over all connections of a listener."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = 0
+
+    def take(self, size: int) -> bool:
+        """Hold so many more, if there is room."""
+        if self.held + size > self.most:
+            return False
+        self.held += size
+        return True
+
+    def give(self, size: int) -> None:
+        """Let go of what `take` has held."""
+        self.held -= size
+
+
+class Failures:
+    """Failed log-ins of one connection: each is answered later than the one before, and there are not many."""
+
+    def __init__(self, most: int, delay: float) -> None:
+        """`delay`: seconds before the first is answered; doubles with each."""
+        self._most = most
+        self._delay = delay
+        self._count = 0
+
+    def another(self) -> float:
+        """Count one; how long to wait before it is answered, in seconds."""
+        self._count += 1
+        return self._delay * 2.0 ** (self._count - 1)
+
+    @property
+    def enough(self) -> bool:
+        """Close the connection."""
+        return self._count >= self._most

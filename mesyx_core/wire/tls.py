@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -36,6 +37,21 @@ class ImplicitTls(TlsSettings):
 
     mode: Literal["off", "starttls", "implicit"] = Field(default="implicit", examples=["implicit"])
     """How TLS begins on this listener."""
+
+
+def private(*, local: bool, secure: bool) -> bool:
+    """Whether a password may cross: under TLS, or on this machine. `local`: as `Peer.local`."""
+    return secure or local
+
+
+def in_clear(listen: str, settings: TlsSettings) -> bool:
+    """Whether passwords would cross a network in clear: no TLS, and another address than loopback."""
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    return settings.mode == "off" and not loopback
 
 
 def server_context(certificate: Path, key: Path | None = None) -> ssl.SSLContext:

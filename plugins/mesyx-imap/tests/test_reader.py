@@ -8,7 +8,9 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 from mesyx_imap.limits import Ceiling, Limits
-from mesyx_imap.reader import Budget, Command, Event, Fault, Go, Reader
+from mesyx_imap.reader import Command, Event, Fault, Go, Reader
+
+from mesyx_core.wire.limits import Budget
 
 from .transcript import Stage, play
 

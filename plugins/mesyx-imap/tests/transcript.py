@@ -10,13 +10,14 @@ from typing import TypeVar
 from mesyx_imap.commands import COMMANDS
 from mesyx_imap.limits import Limits
 from mesyx_imap.output import Closed
-from mesyx_imap.reader import Budget, Fault, Reader
+from mesyx_imap.reader import Fault, Reader
 from mesyx_imap.recent import Marks
 from mesyx_imap.session import Session
 
 from mesyx_core.api import Context, View
 from mesyx_core.testing.context import StandIn
 from mesyx_core.testing.view import MemoryView
+from mesyx_core.wire.limits import Budget
 
 _T = TypeVar("_T")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -10,11 +9,11 @@ import anyio
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, model_validator
 
 from mesyx_core.api import Context, MesyxError, Peer, Provider, Tls
-from mesyx_core.wire.tls import TlsSettings
+from mesyx_core.wire.limits import Budget
+from mesyx_core.wire.tls import TlsSettings, in_clear
 from mesyx_imap.commands import COMMANDS
 from mesyx_imap.driver import Connection
 from mesyx_imap.limits import Limits
-from mesyx_imap.reader import Budget
 from mesyx_imap.recent import Marks
 from mesyx_imap.session import Session
 
@@ -33,18 +32,11 @@ class ImapSettings(BaseModel):
 
     @model_validator(mode="after")
     def _private(self) -> ImapSettings:
-        if self.tls.mode == "off" and not _loopback(self.listen.rpartition(":")[0].strip("[]")):
+        if in_clear(self.listen, self.tls):
             raise ValueError(
                 'passwords would cross a network in clear; leave tls.mode out, or listen on "127.0.0.1:1143"'
             )
         return self
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Imap:

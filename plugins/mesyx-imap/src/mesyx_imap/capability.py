@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mesyx_core.wire.tls import private
 from mesyx_imap.output import Wire
 from mesyx_imap.parser import Cursor
 
@@ -14,17 +15,16 @@ _ALWAYS = b"IMAP4rev1 LITERAL+ SASL-IR ID ENABLE"
 _KNOWN = b" IDLE NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE OBJECTID"
 
 
-def private(wire: Wire) -> bool:
-    """A password may cross."""
-    return wire.secure or wire.local
-
-
 def capabilities(wire: Wire, known: bool) -> bytes:
     """The list for this moment."""
     if known:
         return _ALWAYS + _KNOWN
     offers = b" STARTTLS" if wire.upgradable else b""
-    return _ALWAYS + offers + (b" AUTH=PLAIN AUTH=SCRAM-SHA-256" if private(wire) else b" LOGINDISABLED")
+    return (
+        _ALWAYS
+        + offers
+        + (b" AUTH=PLAIN AUTH=SCRAM-SHA-256" if private(local=wire.local, secure=wire.secure) else b" LOGINDISABLED")
+    )
 
 
 async def capability(session: Session, args: Cursor) -> bytes:

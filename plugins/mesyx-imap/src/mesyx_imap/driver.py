@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
 
 from mesyx_core.api import Locked, MesyxError, Peer, Tls
+from mesyx_core.wire.limits import Budget
 from mesyx_imap.limits import Limits
 from mesyx_imap.output import Closed
-from mesyx_imap.reader import Budget, Fault, Reader
+from mesyx_imap.reader import Fault, Reader
 from mesyx_imap.session import Session
 
 _T = TypeVar("_T")

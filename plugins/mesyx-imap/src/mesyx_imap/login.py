@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable
 
 from mesyx_core.api import LoginFailed, View
-from mesyx_core.wire.sasl import LIMIT, Plain, SaslError, Scram, parse_plain, plain_proof
-from mesyx_imap.capability import capabilities, private
+from mesyx_core.wire.mechanisms import Attempt, PlainMechanism, mechanism
+from mesyx_core.wire.sasl import LIMIT, SaslError
+from mesyx_core.wire.tls import private
+from mesyx_imap.capability import capabilities
 from mesyx_imap.errors import Bad, No
 from mesyx_imap.parser import Cursor
 from mesyx_imap.session import Session
@@ -22,22 +23,34 @@ async def login(session: Session, args: Cursor) -> bytes:
     password = args.astring()
     args.end()
     _require_privacy(session)
-    return await _plain(session, b"\0%b\0%b" % (name, password))
+    attempt = PlainMechanism().respond(b"\0%b\0%b" % (name, password))
+    assert isinstance(attempt, Attempt)
+    return await _admit(session, await _enter(session, attempt))
 
 
 async def authenticate(session: Session, args: Cursor) -> bytes:
     args.space()
-    mechanism = args.word()
+    name = args.word()
     first = None
     if not args.at_end:
         args.space()
         first = args.base64()
     args.end()
-    if mechanism not in (b"PLAIN", b"SCRAM-SHA-256"):
+    if name not in (b"PLAIN", b"SCRAM-SHA-256"):
         raise No(b"[CANNOT] Mechanism not offered")
     _require_privacy(session)
-    message = await _ask(session, b"") if first is None else _decode(first)
-    return await (_plain if mechanism == b"PLAIN" else _scram)(session, message)
+    talk = mechanism(name.decode(), session.context.random, session.context.salt)
+    assert talk is not None
+    message = await _ask(session, talk.opening) if first is None else _decode(first)
+    try:
+        while isinstance(step := talk.respond(message), bytes):
+            message = await _ask(session, step)
+    except SaslError:
+        raise Bad(b"Malformed %b message" % name) from None
+    view = await _enter(session, step)
+    if (last := talk.success()) is not None:
+        await _ask(session, last)
+    return await _admit(session, view)
 
 
 async def starttls(session: Session, args: Cursor) -> bytes:
@@ -56,52 +69,25 @@ async def logout(session: Session, args: Cursor) -> bytes:
 
 
 def _require_privacy(session: Session) -> None:
-    if not private(session.wire):
+    if not private(local=session.wire.local, secure=session.wire.secure):
         raise No(b"[PRIVACYREQUIRED] Log in under TLS only")
 
 
-async def _plain(session: Session, message: bytes) -> bytes:
+async def _enter(session: Session, attempt: Attempt) -> View:
     try:
-        given = parse_plain(message)
-    except SaslError:
-        given = Plain("", "", "")
-    view = await _enter(session, given.authorize, given.name, plain_proof(given.password))
-    return await _admit(session, view)
-
-
-async def _scram(session: Session, message: bytes) -> bytes:
-    scram = Scram(session.context.random(18))
-    try:
-        first = scram.challenge(message, session.context.salt)
-        proof = scram.respond(await _ask(session, first))
-    except SaslError:
-        raise Bad(b"Malformed SCRAM message") from None
-
-    view = await _enter(session, scram.authorize, scram.name, proof)
-    await _ask(session, scram.success())
-    return await _admit(session, view)
-
-
-async def _enter(session: Session, authorize: str, name: str, proof: Callable[[bytes], bool]) -> View:
-    try:
-        if not name or authorize not in ("", name):
+        if not attempt.name:
             raise LoginFailed("wrong name or app password")
-        return await session.context.login(name, proof)
+        return await session.context.login(*attempt)
     except LoginFailed:
-        await _failed(session)
+        await session.context.sleep(session.failures.another())
+        if session.failures.enough:
+            session.bye(b"Too many failed log-ins")
         raise No(_FAILED) from None
 
 
 async def _admit(session: Session, view: View) -> bytes:
     await session.admit(view)
     return b"[CAPABILITY %b] Logged in" % capabilities(session.wire, known=True)
-
-
-async def _failed(session: Session) -> None:
-    session.failures += 1
-    await session.context.sleep(session.limits.failure_delay * 2 ** (session.failures - 1))
-    if session.failures >= session.limits.failures:
-        session.bye(b"Too many failed log-ins")
 
 
 async def _ask(session: Session, challenge: bytes) -> bytes:

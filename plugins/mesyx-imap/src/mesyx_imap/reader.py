@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple, TypeAlias
 
+from mesyx_core.wire.limits import Budget
 from mesyx_core.wire.lines import LineError, Lines, LineTooLong
 from mesyx_imap.limits import Limits
 
@@ -37,23 +38,6 @@ class Fault(NamedTuple):
 
 
 Event: TypeAlias = Command | Go | Fault
-
-
-class Budget:
-    """Octets of large literals in memory, over all connections of a listener."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.held = 0
-
-    def take(self, size: int) -> bool:
-        if self.held + size > self.most:
-            return False
-        self.held += size
-        return True
-
-    def give(self, size: int) -> None:
-        self.held -= size
 
 
 class Reader:

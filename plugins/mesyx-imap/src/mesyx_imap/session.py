@@ -8,6 +8,7 @@ from enum import Enum
 from typing import NamedTuple, TypeAlias
 
 from mesyx_core.api import Context, Locked, MesyxError, Temporary, View
+from mesyx_core.wire.limits import Failures
 from mesyx_imap.capability import capabilities
 from mesyx_imap.errors import Bad, Failure, No
 from mesyx_imap.limits import Limits
@@ -62,7 +63,7 @@ class Session:
         self.upgrade = False
         """Begin TLS once all is written."""
         self.idling = False
-        self.failures = 0
+        self.failures = Failures(limits.failures, limits.failure_delay)
         self._commands = commands
         self._marks_of = marks
         self._bad = 0

@@ -9,13 +9,14 @@ from typing import Any
 from mesyx_imap.commands import COMMANDS
 from mesyx_imap.limits import Limits
 from mesyx_imap.output import Closed
-from mesyx_imap.reader import Budget, Event, Fault, Reader
+from mesyx_imap.reader import Event, Fault, Reader
 from mesyx_imap.recent import Marks
 from mesyx_imap.session import Session
 
 from mesyx_core.api import LoginFailed, View
 from mesyx_core.testing.context import StandIn
 from mesyx_core.testing.view import MemoryView
+from mesyx_core.wire.limits import Budget
 
 _LIMITS = Limits(append=1 << 17, held=1 << 18)
 _MAIL = (
