@@ -59,10 +59,12 @@ class Database:
         return self._writers.dialect
 
     def writer(self) -> Connection:
-        """A connection that takes BEGIN and COMMIT as they are given. Raises Unreadable."""
+        """A connection that takes BEGIN and COMMIT as they are given, and can write: on trouble with a file SQLite opens it
+        for reading only, and never again otherwise. Raises Unreadable, CommitFailed."""
         try:
             connection = self._writers.connect()
-            connection.exec_driver_sql("SELECT 1")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if self.dialect.name == "sqlite" else "BEGIN")
+            connection.exec_driver_sql("ROLLBACK")
         except SQLAlchemyError as error:
             raise unreadable(error) from None
         return connection
@@ -202,6 +204,12 @@ def surely_undone(error: BaseException) -> bool:
     sync failed it may be, and a crash could bring it back.
     """
     return _code(error) in ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_BUSY")
+
+
+def spoilt(error: BaseException) -> bool:
+    """Whether the connection is of no use after `error`: a file that SQLite could not open for writing it opens for
+    reading, and stays with that."""
+    return _code(error).startswith(("SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN"))
 
 
 def _code(error: BaseException) -> str:

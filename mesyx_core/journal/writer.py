@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mesyx_core.api import MesyxError
 from mesyx_core.journal import holdings
 from mesyx_core.journal.blobs import Blobs, PendingBlob
-from mesyx_core.journal.database import Database, Statements, failed, surely_undone
+from mesyx_core.journal.database import Database, Statements, failed, spoilt, surely_undone
 from mesyx_core.journal.errors import CommitFailed, CommitUnknown
 from mesyx_core.journal.state import Stores
 from mesyx_core.journal.transaction import Sql, Transaction
@@ -182,7 +182,7 @@ class Writer:
             self._connection.exec_driver_sql("BEGIN")
             transaction.flush(self._connection, self._sql)
         except BaseException as error:
-            self._roll_back()
+            self._roll_back(error)
             if isinstance(error, SQLAlchemyError):
                 raise failed(error) from None
             raise
@@ -193,7 +193,7 @@ class Writer:
             self._connection.exec_driver_sql("COMMIT")
         except SQLAlchemyError as error:
             undone = surely_undone(error)
-            self._roll_back()
+            self._roll_back(error)
             if undone:
                 raise failed(error) from None
             self._stale = True
@@ -209,7 +209,7 @@ class Writer:
         try:
             stores, self._next_log = holdings.read(self._connection)
         except SQLAlchemyError as error:
-            self._roll_back()
+            self._roll_back(error)
             for job in group:
                 job.error = failed(error)
             self._answer(group, ())
@@ -218,19 +218,22 @@ class Writer:
         self._stale = False
         return True
 
-    def _roll_back(self) -> None:
+    def _roll_back(self, error: BaseException) -> None:
         """Back to a connection without a transaction, by a new one if need be. Where there is none to be had, the next
         transaction fails and tries again: the thread must outlive any trouble of the disk.
         """
         self._unmerged = WAL_BYTES  # a full disk may take more once the write-ahead log can begin anew
         try:
             self._connection.exec_driver_sql("ROLLBACK")
+            if not spoilt(error):
+                return
         except SQLAlchemyError:
-            with suppress(SQLAlchemyError):
-                self._connection.invalidate()
-                self._connection.close()
-            with suppress(MesyxError):
-                self._connection = self._database.writer()
+            pass
+        with suppress(SQLAlchemyError):
+            self._connection.invalidate()
+            self._connection.close()
+        with suppress(MesyxError):
+            self._connection = self._database.writer()
 
     def _answer(self, jobs: list[Job[Any]], changes: Changes) -> None:
         def answer() -> None:

@@ -47,9 +47,6 @@ class Connection(Protocol):
 
     def executemany(self, sql: str, parameters: Any) -> Cursor: ...
 
-    @property
-    def in_transaction(self) -> bool: ...
-
     def close(self) -> None: ...
 
 
@@ -82,14 +79,24 @@ class Database:
         with self._writing:
             self._check()
             db = self._writer
-            db.execute("BEGIN IMMEDIATE")
             try:
+                db.execute("BEGIN IMMEDIATE")
                 yield db
                 db.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 with contextlib.suppress(sqlcipher.Error):
                     db.execute("ROLLBACK")
+                if isinstance(error, sqlcipher.OperationalError | sqlcipher.ProgrammingError):
+                    self._renew()
                 raise
+
+    def _renew(self) -> None:
+        """Another writing connection: a file that SQLite could not open for writing it opens for reading, and stays with
+        that. If none can be had now, the next transaction fails and tries again."""
+        with contextlib.suppress(sqlcipher.Error):
+            self._writer.close()
+        with contextlib.suppress(sqlcipher.Error, OSError):
+            self._writer = self._connect()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -100,14 +107,16 @@ class Database:
                 db = self._idle.pop()
             except IndexError:
                 db = self._connect()
+            fit = False
             try:
                 db.execute("BEGIN")
                 try:
                     yield db
                 finally:
                     db.execute("COMMIT")
+                    fit = True
             finally:
-                if self._closed or db.in_transaction:  # nothing good comes of it any more
+                if self._closed or not fit:  # nothing good comes of it any more
                     db.close()
                 else:
                     self._idle.append(db)

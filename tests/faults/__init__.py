@@ -1,0 +1,20 @@
+"""The campaign of faults: tests/faults.toml names each, and here each has its test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+T = TypeVar("T", bound=Callable[..., object])
+
+
+def fault(*ids: str) -> Callable[[T], T]:
+    """The test that shows what follows on these faults of tests/faults.toml."""
+
+    def mark(test: T) -> T:
+        marked: T = pytest.mark.fault(*ids)(test)
+        return marked
+
+    return mark
