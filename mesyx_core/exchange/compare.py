@@ -26,6 +26,9 @@ class Comparison:
         """Log to the number up to which the peer has it; 0 for not at all. Taken out by the caller."""
         self.forked: set[Log] = set()
         """Logs of which the peer holds another branch."""
+        self.theirs: dict[Log, int] = {}
+        """How far the peer holds the logs that differ, as it listed them."""
+        self._open: set[str] = {""}
 
     @property
     def positions(self) -> dict[Log, int]:
@@ -34,6 +37,11 @@ class Comparison:
 
     def digest(self) -> bytes:
         return digest(head for _, head in self._placed)
+
+    @property
+    def done(self) -> bool:
+        """Whether the peer has said how far it holds everything that differs."""
+        return not self._open
 
     def begin(self, theirs: bytes) -> list[Frame]:
         """The answer to the digest over all logs of the peer."""
@@ -49,11 +57,15 @@ class Comparison:
                 self._all_known("")
                 return []
             case Equal(prefix, parts):
+                self._open.discard(prefix)
                 for part in range(16):
                     if parts >> part & 1:
                         self._all_known(f"{prefix}{part:x}")
+                    else:
+                        self._open.add(f"{prefix}{part:x}")
                 return []
             case Ranges(prefix, digests):
+                self._open.discard(prefix)
                 return self._compare(prefix, digests)
             case Logs():
                 return self._list(frame)
@@ -69,6 +81,7 @@ class Comparison:
         return parts
 
     def _narrow(self, prefix: str) -> Frame:
+        self._open.add(prefix)
         mine = self._within(prefix)
         if len(mine) <= LISTED or len(prefix) >= MAX_DEPTH:
             return _logs(prefix, mine, answer=True)
@@ -88,7 +101,9 @@ class Comparison:
         return [Equal(prefix, equal), *frames]
 
     def _list(self, frame: Logs) -> list[Frame]:
+        self._open.discard(frame.prefix)
         theirs = {(node, incarnation): (seq, chain) for node, incarnation, seq, chain in frame.logs}
+        self.theirs.update((log, seq) for log, (seq, _) in theirs.items())
         mine = self._within(frame.prefix)
         for head in mine:
             seq, chain = theirs.get(head[:2], (0, b""))
@@ -98,6 +113,7 @@ class Comparison:
         return [_logs(frame.prefix, mine, answer=False)] if frame.answer else []
 
     def _all_known(self, prefix: str) -> None:
+        self._open.discard(prefix)
         self._know(self._within(prefix))
 
     def _know(self, heads: Iterable[Head]) -> None:

@@ -92,6 +92,18 @@ class Connection:
         """Logs that this node did not take from the peer, or the peer from this node."""
         return self.session.flow.declined | self._incoming.declined
 
+    @property
+    def heard_all(self) -> bool:
+        """Whether this node holds all of the store's logs that the peer held when they were compared, and may give."""
+        comparison = self.session.comparison
+        if not self.running or comparison is None or not comparison.done:
+            return False
+        limit, declined = self._hub.standing().limit, self.declined
+        return all(
+            log in declined or self.session.flow.held(log) >= min(seq, limit(log))
+            for log, seq in comparison.theirs.items()
+        )
+
     async def run(self) -> None:
         """Until the stream ends. Raises what ended it, unless it was the stream's plain end."""
         self._hub.attached.add(self)

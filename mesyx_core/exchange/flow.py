@@ -50,6 +50,10 @@ class Flow:
         self._mine[log] = max(seq, self._mine.get(log, 0))
         self._consider(log)
 
+    def held(self, log: Log) -> int:
+        """How far this side's journal has a log."""
+        return self._mine.get(log, 0)
+
     def holds(self, log: Log, seq: int) -> None:
         """The peer has this log up to `seq`, durably: it said so, or sent it."""
         if seq > self.acked.get(log, 0):

@@ -50,6 +50,8 @@ class PeerStatus(NamedTuple):
     """Entries held here and not yet known to be durable there."""
     settled: bool
     """Compared, and all sent and acknowledged."""
+    heard_all: bool
+    """What the peer held when the session began is held here, too."""
     acked: Mapping[Log, int]
     """(node, incarnation) of each log to the number up to which it is durable at the peer."""
     declined: Mapping[Log, int]
@@ -170,6 +172,7 @@ class Exchange:
                 one.session.received,
                 one.session.flow.waiting,
                 one.running and one.session.flow.settled,
+                one.heard_all,
                 dict(one.session.flow.acked),
                 one.declined,
             )

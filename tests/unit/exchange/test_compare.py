@@ -45,6 +45,16 @@ def test_each_learns_what_the_other_has_of_its_own_logs(ours: dict[int, int], th
     for side, held, other in ((sides[0], ours, theirs), (sides[1], theirs, ours)):
         assert side.found == {head(n, 1)[:2]: other.get(n, 0) for n in held}
         assert not side.forked
+        assert side.done
+        differing = {head(n, 1)[:2]: seq for n, seq in other.items() if held.get(n) != seq}
+        assert differing.items() <= side.theirs.items()
+
+
+def test_neither_side_is_done_before_the_other_has_spoken() -> None:
+    ours, theirs = Comparison(STORE, [head(1, 5)]), Comparison(STORE, [])
+    assert not theirs.done
+    ours.begin(theirs.digest())
+    assert not ours.done
 
 
 def test_equal_ones_take_one_word() -> None:

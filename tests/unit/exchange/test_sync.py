@@ -23,6 +23,19 @@ async def test_what_one_side_wrote_before_arrives_after_connecting(cluster: Any)
     assert (await laptop.journal.head(log.origin)).seq == 6
 
 
+async def test_a_node_knows_when_it_has_heard_all_that_its_peer_held(cluster: Any, wait_until: Any) -> None:
+    laptop, gateway = await cluster.two()
+    log = await gateway.begin(cluster.store)
+    await gateway.write(log, 300, 4000)
+    cluster.connect(laptop, gateway)
+    seen: list[tuple[int, bool]] = []
+    laptop.journal.on_commit(lambda _, seq: seen.append((seq, any(p.heard_all for p in laptop.exchange.peers()))))
+    await wait_until(lambda: any(peer.heard_all for peer in laptop.exchange.peers()))
+    assert (await laptop.journal.head(log.origin)).seq == 301
+    assert not any(heard for seq, heard in seen if seq < 301)
+    await wait_until(lambda: all(peer.heard_all for peer in gateway.exchange.peers()))
+
+
 async def test_both_directions_at_once(cluster: Any) -> None:
     laptop, gateway = await cluster.two()
     for node, count in ((laptop, 700), (gateway, 300)):
