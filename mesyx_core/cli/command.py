@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +86,17 @@ def command(
 def emit(value: Any, render: Callable[[Any], str]) -> None:
     """Print a result for people, or as JSON where that was asked for."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False) if settings().json else render(value))
+
+
+def printed() -> None:
+    """Return once what was printed is out of our hands, and durable where it went into a file. Raises OSError."""
+    sys.stdout.flush()
+    try:
+        handle = sys.stdout.fileno()
+    except (OSError, ValueError):  # no file of the system's
+        return
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        os.fsync(handle)
 
 
 def ask(verb: str, arguments: Mapping[str, Any] | None = None) -> Any:

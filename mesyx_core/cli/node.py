@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
 from mesyx_core.cli.command import ask, command, emit
+from mesyx_core.cli.passphrase import given_passphrase
 from mesyx_core.cli.show import plain, shown
 from mesyx_core.cli.values import ROLES, Address, Duration
 
@@ -38,12 +40,28 @@ def node() -> None:
     help="How long it can be used: 12h, 7d …",
 )
 @click.option("--qr", is_flag=True, help="Print the invitation as a QR code as well.")
-def invite(roles: tuple[str, ...], addresses: tuple[str, ...], expires: int, qr: bool) -> None:
+@click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With the role client: the first line is the passphrase that private keys will be under here.",
+)
+def invite(
+    roles: tuple[str, ...], addresses: tuple[str, ...], expires: int, qr: bool, passphrase_file: Path | None
+) -> None:
     """Print an invitation, usable once; its last line goes to `mesyx store add-node` on the client.
 
     Whoever has the line can use it: send it over a channel that you trust.
+
+    With the role client this node becomes another place to read the store. The private keys that it is given then stay
+    under the passphrase that you choose here.
     """
-    result = ask("node.invite", {"roles": list(roles), "addresses": list(addresses), "expires": expires})
+    arguments = {"roles": list(roles), "addresses": list(addresses), "expires": expires}
+    if "client" in roles:
+        arguments |= given_passphrase(passphrase_file, new=True)
+    elif passphrase_file is not None:
+        raise click.UsageError("a passphrase is for the role client alone")
+    result = ask("node.invite", arguments)
     emit(result, lambda _: _invitation(result, qr))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +11,17 @@ from typing import Any, TextIO
 
 import click
 
-from mesyx_core.cli.command import absolute, ask, command, emit
+from mesyx_core.cli.command import absolute, ask, command, emit, printed
 from mesyx_core.cli.passphrase import given_passphrase
 from mesyx_core.cli.run import OWNER_KEY, PASSPHRASE
 from mesyx_core.cli.show import nested, plain, table
 from mesyx_core.cli.values import Address, Name
 
 NAME = click.argument("name", type=Name())
+KIT = click.option(
+    "--kit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the recovery kit there too."
+)
+QR = click.option("--qr", is_flag=True, help="Print the recovery kit as a QR code as well.")
 
 
 @click.group()
@@ -29,28 +34,69 @@ def store() -> None:
 )
 @NAME
 @PASSPHRASE
-@click.option(
-    "--kit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the recovery kit there too."
-)
-@click.option("--qr", is_flag=True, help="Print the recovery kit as a QR code as well.")
+@KIT
+@QR
 def create(name: str, passphrase_file: Path | None, kit: Path | None, qr: bool) -> None:
     """Make a store on this client: its owner key and its first keysets.
 
     Ends with the recovery kit: the keys, in an age file under the same passphrase. Keep it on paper or a stick; with
-    it a lost laptop loses no mail.
+    it a lost laptop loses no mail. The node keeps it until this command has shown it: should that fail, run it again.
     """
-    arguments = {"name": name, **given_passphrase(passphrase_file, new=True)}
+    _hand_out("store.create", {"name": name, **given_passphrase(passphrase_file, new=True)}, kit, qr)
+
+
+@command("mesyx store kit alice --kit alice-recovery.age", group=store, name="kit", table=True)
+@NAME
+@KIT
+@QR
+def kit_(name: str, kit: Path | None, qr: bool) -> None:
+    """Print the recovery kit that `mesyx store create` could not hand out.
+
+    The node keeps it only until it has been printed, or written, once.
+    """
+    _hand_out("store.kit", {"name": name}, kit, qr)
+
+
+def _hand_out(verb: str, arguments: Mapping[str, Any], kit: Path | None, qr: bool) -> None:
+    """Ask for a kit, and tell the node that it is taken once it is on the disk or printed; not before."""
+    name = str(arguments["name"])
     if kit is None:
-        result = ask("store.create", arguments)
+        result = ask(verb, arguments)
     else:
-        with _created_file(kit) as file:  # before the store is made: a kit that cannot be written is shown only once
-            result = ask("store.create", arguments)
-            file.write(str(result["kit"]))
-    emit(result, lambda _: _created(name, result, qr))
+        with _created_file(kit) as file:  # before the store is made: what cannot be written is known at once
+            result = ask(verb, arguments)
+            with _kept_elsewhere(name):
+                file.write(str(result["kit"]))
+                file.flush()
+                os.fsync(file.fileno())
+                _sync_name(kit)
+    with _kept_elsewhere(name):
+        emit(result, lambda _: _created(name, result, qr))
+        printed()
+    ask("store.kit_taken", {"name": name})
+
+
+@contextmanager
+def _kept_elsewhere(name: str) -> Iterator[None]:
+    """A kit that cannot be written or printed is not lost."""
+    from mesyx_core.api.errors import Refused
+
+    try:
+        yield
+    except OSError as error:
+        raise Refused(
+            f"the recovery kit could not be handed out ({error.strerror or type(error).__name__})",
+            f"the store is made and its node keeps the kit: mesyx store kit {name}",
+        ) from None
 
 
 def _created(name: str, result: Mapping[str, Any], qr: bool) -> str:
-    lines = [f"store {name}", f"id: {plain(result.get('id'))}", f"fingerprint: {plain(result.get('fingerprint'))}"]
+    lines = ["this store was made before, and nobody had taken its recovery kit"] if result.get("again") else []
+    lines += [
+        f"store {name}",
+        f"id: {plain(result.get('id'))}",
+        f"fingerprint: {plain(result.get('fingerprint'))}",
+    ]
     if qr:
         from mesyx_core.cli.qr import drawn
 
@@ -66,24 +112,29 @@ def _created(name: str, result: Mapping[str, Any], qr: bool) -> str:
 
 @contextmanager
 def _created_file(path: Path) -> Iterator[TextIO]:
-    """A new file for this user alone, durable at the end; gone again if nothing could be put into it."""
+    """A new file for this user alone; gone again if it could not be filled."""
     from mesyx_core.api.errors import Refused
 
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise Refused(
-            f"{path} cannot be written ({error.strerror})", "no store was made; name a new file for the kit"
+            f"{path} cannot be written ({error.strerror})", "nothing was done; name a new file for the kit"
         ) from None
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:
             yield file
-            file.flush()
-            os.fsync(handle)
     except BaseException:
-        if not path.stat().st_size:
-            path.unlink()
+        path.unlink(missing_ok=True)  # half a kit would be taken for one; the node keeps the whole
         raise
+
+
+def _sync_name(path: Path) -> None:
+    folder = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 @command("mesyx store list", group=store, name="list", table=True)
@@ -103,7 +154,10 @@ def show(name: str) -> None:
 @NAME
 @click.argument("invitation")
 @click.option(
-    "--keys", type=click.Choice(["all", "short", "none"]), help="Private keys that a client node gets; else short."
+    "--keys",
+    type=click.Choice(["all", "short", "none"]),
+    help="Private keys that another client gets: without the long-term ones (short), with them (all), or none; else"
+    " short.",
 )
 @click.option(
     "--address",
@@ -124,8 +178,13 @@ def add_node(
 ) -> None:
     """Let another node hold the store NAME. INVITATION is the line that `mesyx node invite` printed there.
 
+    A node that was invited with the role client can read the store: it gets private keys, and is opened there with
+    `mesyx store unlock NAME`.
+
     Returns once that node accepts the store's addresses; exit code 5 says that it still waits, and why.
     """
+    if keys is None:
+        _confirm_client(invitation)
     arguments = {
         "name": name,
         "invitation": invitation,
@@ -137,8 +196,20 @@ def add_node(
     emit(ask("store.add_node", arguments), _welcome)
 
 
+def _confirm_client(invitation: str) -> None:
+    """Whoever is at a terminal and has not said which keys sees that the line asks for some: it may not be what it was
+    taken for.
+    """
+    from mesyx_core.exchange.invitation import decode_line
+
+    if sys.stdin.isatty() and "client" in decode_line(invitation).roles:
+        click.confirm("This invitation is of a client: it gets private keys and can read mail. Go on?", abort=True)
+
+
 def _welcome(result: Mapping[str, Any]) -> str:
     lines = [f"it accepts mail for {plain(a)}" for a in result.get("addresses") or ()]
+    if result.get("keys", "none") != "none":
+        lines.append(f"it has got private keys ({plain(result['keys'])}); `mesyx store unlock` there opens them")
     return "\n".join([*lines, plain(result.get("welcome"))])
 
 

@@ -15,7 +15,7 @@ from mesyx_core.exchange.connection import Pace
 from mesyx_core.exchange.errors import InvitationRefused, LinkFailed, NotMember, PeerEnded, Violation, WrongNode
 from mesyx_core.exchange.frames import About
 from mesyx_core.exchange.invitation import Invitation
-from mesyx_core.exchange.join import Joining
+from mesyx_core.exchange.join import Joining, Showing
 from mesyx_core.exchange.keeper import keep
 from mesyx_core.exchange.register import Issued, Register
 from mesyx_core.exchange.service import Exchange, PeerStatus, Refusal
@@ -34,6 +34,7 @@ __all__ = [
     "PeerStatus",
     "Refusal",
     "Register",
+    "Showing",
     "Violation",
     "WrongNode",
     "keep",

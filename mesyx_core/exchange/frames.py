@@ -34,6 +34,9 @@ _MAX_HEADS: Final = 64
 _MAX_KNOWN: Final = 4096
 _MAX_LOGS: Final = 8192
 MAX_REASON: Final = 300
+MAX_KEYS: Final = 128 << 10
+"""Bytes of the sealed private keys that a client brings to another."""
+MAX_NAME: Final = 64
 
 
 class Hello(NamedTuple):
@@ -213,12 +216,19 @@ class About(NamedTuple):
     name: str
     roles: tuple[str, ...]
     addresses: tuple[str, ...]
+    keys: str
+    """The recipient that a client's private keys are to be sealed to; empty where none are expected."""
 
 
 class Present(NamedTuple):
-    """After the manifests of the client's store: the proof over the newest one."""
+    """After the manifests of the client's store: the proof over the newest one, and for another client what it needs to
+    read the store."""
 
     proof: bytes
+    keys: bytes
+    """Private keys, an age file sealed to what the server asked for; or empty."""
+    name: str
+    """What the person calls the store; only a client is told."""
 
 
 class Joined(NamedTuple):
@@ -343,8 +353,8 @@ _FRAMES: Final[tuple[tuple[type[Any], tuple[_Shape, ...]], ...]] = (
     (Arrived, (_HASH,)),
     (Ping, (_number(1 << 32),)),
     (Pong, (_number(1 << 32),)),
-    (About, (_text(4096), _text(255), _WORDS, _WORDS)),
-    (Present, (_HASH,)),
+    (About, (_text(4096), _text(255), _WORDS, _WORDS, _text(4096))),
+    (Present, (_HASH, _bytes(MAX_KEYS), _text(MAX_NAME))),
     (Joined, ()),
 )
 _NUMBERS: Final = {frame: number for number, (frame, _) in enumerate(_FRAMES)}

@@ -1,8 +1,9 @@
 """How an invitation is redeemed: both ends of a short conversation that ends with the server holding the store.
 
     client: join (its key, proved for this connection; the store; the invitation's id)
-    server: about (its recipient, its name, what it grants), or end with the reason
-    client: the store's manifests, the newest of which makes the server a member; the proof
+    server: about (its recipient, its name, what it grants, and, if it is to be a client, a recipient for private keys),
+            or end with the reason
+    client: the store's manifests, the newest of which makes the server a member; the proof, and the private keys
     server: joined, or end with the reason
 
 Repeating it for the same store by the same client is harmless, also after the invitation has expired.
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 
@@ -48,10 +49,24 @@ class Joining:
     addresses: tuple[str, ...]
     """Of the mail addresses that the invitation grants, those that the client picked."""
     invitation: Invitation
+    keys: bytes = b""
+    """The store's private keys, sealed to the recipient that the invitation was issued with; empty for none."""
+    name: str = ""
+    """What the person calls the store, where this node is to be a client."""
+
+
+class Showing(NamedTuple):
+    """What a client brings."""
+
+    documents: Sequence[bytes]
+    """All manifests of the store, parents first, of which the newest has the inviting node in it."""
+    keys: bytes = b""
+    """Private keys sealed to `About.keys`."""
+    name: str = ""
 
 
 OnJoined = Callable[[Joining], Awaitable[None]]
-Prepare = Callable[[About], Awaitable[Sequence[bytes]]]
+Prepare = Callable[[About], Awaitable[Showing]]
 
 
 # --- client -----------------------------------------------------------------------------------------------------------
@@ -60,17 +75,18 @@ Prepare = Callable[[About], Awaitable[Sequence[bytes]]]
 async def redeem(talk: Talk, invitation: Invitation, key: NodeKey, store: bytes, prepare: Prepare) -> About:
     """Make the node that invites a member of `store`, over a session on which it has said hello.
 
-    `prepare` gets what the node says of itself, and returns all manifests of the store, parents first, of which the
-    newest has the node in it. Raises InvitationRefused, LinkFailed, Violation, and whatever `prepare` raises.
+    `prepare` gets what the node says of itself, and returns what it is shown.
+    Raises InvitationRefused, LinkFailed, Violation, and whatever `prepare` raises.
     """
     talk.session.join(key, store, invitation.id)
     await talk.flush()
     about = await talk.hear(About)
-    documents = await prepare(about)
-    (head,) = Authority.of(documents).heads
-    for part in _parts(documents):
+    shown = await prepare(about)
+    (head,) = Authority.of(shown.documents).heads
+    for part in _parts(shown.documents):
         await talk.say(part)
-    await talk.say(Present(proof(invitation.secret, invitation.node, key.public, store, head)))
+    proven = proof(invitation.secret, invitation.node, key.public, store, head)
+    await talk.say(Present(proven, shown.keys, shown.name))
     await talk.hear(Joined)
     return about
 
@@ -112,10 +128,10 @@ class Door:
         `on_joined` raises."""
         issued = await self._good(asked)
         offer = issued.invitation
-        await talk.say(About(self._key.recipient, self._name[:255], tuple(sorted(offer.roles)), tuple(offer.addresses)))
+        roles = tuple(sorted(offer.roles))
+        await talk.say(About(self._key.recipient, self._name[:255], roles, tuple(offer.addresses), issued.keys))
         documents = await _documents(talk)
-        shown = (await talk.hear(Present)).proof
-        joining = self._judge(asked, offer, documents, shown)
+        joining = self._judge(asked, issued, documents, await talk.hear(Present))
         async with self._one_at_a_time:
             issued = await self._good(asked)
             # Spent first: after a crash in between, only this client can go on.
@@ -136,12 +152,13 @@ class Door:
             raise InvitationRefused(f"this invitation expired on {when:%Y-%m-%d at %H:%M} UTC: ask for a new one")
         return issued
 
-    def _judge(self, asked: Join, offer: Invitation, documents: Sequence[bytes], shown: bytes) -> Joining:
+    def _judge(self, asked: Join, issued: Issued, documents: Sequence[bytes], shown: Present) -> Joining:
+        offer = issued.invitation
         authority = self._authority_of(asked.store, documents)
         presented = Authority.of(documents)
         if len(presented.heads) != 1:
             raise InvitationRefused("the store has two newest manifests: its owner has to join them first")
-        if not proved(shown, offer.secret, self._key.public, asked.key, asked.store, presented.heads[0]):
+        if not proved(shown.proof, offer.secret, self._key.public, asked.key, asked.store, presented.heads[0]):
             raise InvitationRefused("the proof of the invitation is wrong")
         member = authority.member(self._key.public)
         if member is None or member.recipient != self._key.recipient:
@@ -155,6 +172,8 @@ class Door:
         # What the manifest had before may stay in it. That is no grant: only of the invitation's own is any made.
         if not set(member.addresses) <= set(offer.addresses).union(before.addresses if before else ()):
             raise InvitationRefused("the manifest claims mail addresses that the invitation does not grant")
+        if shown.keys and not (issued.keys and "client" in member.roles):
+            raise InvitationRefused("private keys were sent to a node that is no client of the store")
         return Joining(
             store=asked.store,
             authority=authority,
@@ -163,6 +182,8 @@ class Door:
             member=member,
             addresses=tuple(address for address in member.addresses if address in offer.addresses),
             invitation=offer,
+            keys=shown.keys,
+            name=shown.name if "client" in member.roles else "",
         )
 
     def _authority_of(self, store: bytes, documents: Sequence[bytes]) -> Authority:

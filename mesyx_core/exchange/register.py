@@ -38,6 +38,8 @@ class Issued(NamedTuple):
     client: bytes = b""
     """Key of the node that used it; empty while it is good."""
     store: bytes = b""
+    keys: str = ""
+    """The recipient for a client's private keys, shown to whoever uses the invitation."""
 
     @property
     def spent(self) -> bool:
@@ -51,9 +53,9 @@ class Register:
         self._rows = rows
         self._key = key
 
-    async def issue(self, invitation: Invitation) -> None:
+    async def issue(self, invitation: Invitation, keys: str = "") -> None:
         """Durable on return."""
-        await self._keep(Issued(invitation))
+        await self._keep(Issued(invitation, keys=keys))
 
     async def find(self, id: bytes) -> Issued | None:
         """By the id that a client shows."""
@@ -77,10 +79,10 @@ class Register:
 
     async def _keep(self, issued: Issued) -> None:
         key = issued.invitation.id.hex()
-        value = encode((1, issued.invitation.encode(), issued.client, issued.store))
+        value = encode((1, issued.invitation.encode(), issued.client, issued.store, issued.keys))
         await self._rows.put(SPACE, {key: self._key.seal_row(SPACE, key, value)})
 
     def _open(self, key: str, sealed: bytes) -> Issued:
         row: list[Any] = decode(self._key.open_row(SPACE, key, sealed), limit=_LIMIT)
-        _, line, client, store = row
-        return Issued(decode_line(line), client, store)
+        _, line, client, store, keys = row
+        return Issued(decode_line(line), client, store, keys)

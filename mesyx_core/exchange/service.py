@@ -144,8 +144,8 @@ class Exchange:
 
     async def join(self, stream: ByteStream, invitation: Invitation, store: bytes, prepare: Prepare) -> About:
         """Redeem an invitation on a stream that leads to the node which issued it, and close the stream. `prepare` gets
-        what the node says of itself (its recipient, the roles and mail addresses it grants), and returns all manifests
-        of the store, parents first, the newest with the node in it. Raises InvitationRefused with the reason that the
+        what the node says of itself (its recipient, the roles and mail addresses it grants), and returns what it is
+        shown. Raises InvitationRefused with the reason that the
         node gave, LinkFailed, WrongNode, Violation."""
         if invitation.expired(self._now()):
             await anyio.aclose_forcefully(stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -12,9 +13,21 @@ from typing import Final
 
 import anyio
 from anyio.abc import ByteStream, TaskGroup
+from anyio.to_thread import run_sync
 
 from mesyx_core import config as configuration
-from mesyx_core.api import Dialer, Duplex, Filter, Message, Misconfigured, Permanent, Temporary, Verdict, View
+from mesyx_core.api import (
+    Dialer,
+    Duplex,
+    Filter,
+    Message,
+    MesyxError,
+    Misconfigured,
+    Permanent,
+    Temporary,
+    Verdict,
+    View,
+)
 from mesyx_core.config import Config
 from mesyx_core.exchange.join import Joining
 from mesyx_core.exchange.service import Exchange
@@ -29,12 +42,14 @@ from mesyx_core.node.logins import Logins
 from mesyx_core.node.mailboxes import Mailboxes
 from mesyx_core.node.peers import Peers
 from mesyx_core.node.rows import SealedRows
-from mesyx_core.node.secrets import Keyring
+from mesyx_core.node.secrets import Keyring, passphrase
 from mesyx_core.node.sockets import Doors
-from mesyx_core.node.stores import Stores
+from mesyx_core.node.stores import Stores, fit_name
 from mesyx_core.pipeline import Intake, Sealer
 from mesyx_core.plugins import Instance, Registry
 from mesyx_core.vault.stream import blob_key
+
+log = logging.getLogger(__name__)
 
 REPLICATION_SECONDS: Final = 60.0
 """With acknowledge = "replicated": after so long without a peer's word the network is told to try again. What was
@@ -82,6 +97,8 @@ class Node:
         self.tasks: TaskGroup | None = None
         self.owner_key: Path | None = None
         """A file with the owner key, where that is kept apart."""
+        self.passphrase_file: Path | None = None
+        """A file with the passphrase that the node runs with."""
         self._free = (0.0, 0)
         self.live = False
         """Whether its instances run, or a command merely uses its state."""
@@ -199,12 +216,33 @@ class Node:
     async def _joined(self, joining: Joining) -> None:
         """A client made this node a member. Harmless to repeat; refuses when an address is another store's."""
         await self.addresses.grant(list(joining.addresses), joining.store)
+        if joining.keys:
+            await run_sync(self.keyring.arrive, joining.store, joining.invitation.id, joining.keys)
         if self.stores.get(joining.store) is None:
-            await self.stores.add(_called(joining), joining.documents)
+            await self.stores.add(self._called(joining), joining.documents)
         else:
             for document in joining.documents:
                 await self.stores.take(joining.store, document)
         self.peers.refresh()
+        if self.tasks is not None and self.passphrase_file is not None and self.keyring.waits(joining.store):
+            self.tasks.start_soon(self._open_joined, joining.store, self.passphrase_file)
+
+    def _called(self, joining: Joining) -> str:
+        """The person's own name for a store on a client. An operator of another node does not learn it."""
+        if fit_name(joining.name) and not self.stores.taken(joining.name):
+            return joining.name
+        return next(iter(joining.member.addresses), joining.store.hex()[:16])
+
+    async def _open_joined(self, store: bytes, passphrase_file: Path) -> None:
+        """Open a store whose keys came just now, with the passphrase that this node runs with; else `store unlock`
+        does.
+        """
+        held = self.stores.get(store)
+        assert held is not None
+        try:
+            await self.mailboxes.unlock(held, await run_sync(passphrase, passphrase_file))
+        except MesyxError as error:
+            log.warning("a store that came stays locked: %s", error.what)
 
     # --- other nodes ------------------------------------------------------------------------------------------------
 
@@ -232,11 +270,6 @@ class Node:
         """Under which other nodes can reach this one."""
         roles = [each.role for each in self.of("transport")]
         return tuple(role.address for role in roles if isinstance(role, Duplex) and role.address)
-
-
-def _called(joining: Joining) -> str:
-    """What an operator sees of a store whose person's own name for it stays with the person."""
-    return next(iter(joining.member.addresses), joining.store.hex()[:16])
 
 
 class FilterInstances(Mapping[str, Filter]):

@@ -38,10 +38,13 @@ class Mailboxes:
 
     async def unlock(self, store: Store, phrase: str) -> None:
         """Raises Refused for a wrong passphrase. Takes about a second, in a thread."""
-        if store.account is not None:
+        if store.account is not None and not self._node.keyring.waits(store.id):
             return
         secrets = await run_sync(self._node.keyring.open, store.id, phrase)
         await self.open(store, secrets)
+        if store.account is not None and store.secrets != secrets:  # more keys have come
+            store.secrets = secrets
+            store.account.unlock(secrets.keys())
 
     async def open(self, store: Store, secrets: Secrets) -> None:
         """Open the mailboxes with keys that are at hand; harmless when they are open."""

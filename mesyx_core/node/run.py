@@ -17,7 +17,7 @@ from anyio.to_thread import run_sync
 
 from mesyx_core import config as configuration
 from mesyx_core import control
-from mesyx_core.api import MesyxError, Refused
+from mesyx_core.api import Locked, MesyxError, Refused
 from mesyx_core.node import faults, secrets, verbs
 from mesyx_core.node.core import Node
 from mesyx_core.node.faults import single
@@ -65,6 +65,7 @@ async def serve(
     async with Node.opened(config, registry=registry) as node:
         node.live = True
         node.owner_key = owner_key
+        node.passphrase_file = passphrase_file
         await _unlock(node, passphrase_file)
         await _serve(node, ready or _say_ready, stop)
 
@@ -78,11 +79,11 @@ async def _unlock(node: Node, passphrase_file: Path | None) -> None:
     if passphrase_file is None or not locked:
         return
     phrase = await run_sync(secrets.passphrase, passphrase_file)
-    refusals: list[Refused] = []
+    refusals: list[Refused | Locked] = []
     for store in locked:
         try:
             await node.mailboxes.unlock(store, phrase)
-        except Refused as refused:
+        except (Refused, Locked) as refused:
             refusals.append(refused)
     if len(refusals) == len(locked):
         raise refusals[0]

@@ -5,7 +5,7 @@ mailboxes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -48,6 +48,11 @@ class Store:
         return self.account.view()
 
 
+def fit_name(name: str) -> bool:
+    """Whether a store can be called so: people log in with it."""
+    return 0 < len(name) <= 64 and name.isprintable() and not any(c.isspace() or c in "@/" for c in name)
+
+
 def fingerprint(store: bytes) -> str:
     digits = store.hex()[:24]
     return " ".join(digits[at : at + 4] for at in range(0, 24, 4))
@@ -64,6 +69,7 @@ class Stores:
         self._now = now
         self._random = random
         self._held: dict[bytes, Store] = {}
+        self._making: set[str] = set()
 
     def __iter__(self) -> Iterator[Store]:
         return iter(list(self._held.values()))
@@ -92,6 +98,21 @@ class Stores:
     def member(self, store: Store) -> Member | None:
         """This node in a store's manifest."""
         return store.authority.member(self._key.public)
+
+    @contextmanager
+    def making(self, name: str) -> Iterator[None]:
+        """A name is taken while a store of that name is being made. Raises Refused when it is."""
+        if name in self._making:
+            raise Refused(f"a store {name!r} is being made just now", "`mesyx store list` shows it soon")
+        self._making.add(name)
+        try:
+            yield
+        finally:
+            self._making.discard(name)
+
+    def taken(self, name: str) -> bool:
+        """Whether a store has this name, or is just getting it."""
+        return name in self._making or any(store.name == name for store in self)
 
     async def load(self) -> None:
         for store, name in await self._journal.stores():

@@ -23,6 +23,8 @@ Verb = Callable[..., Awaitable[JsonValue]]
 VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
     {
         "store.create": stores.create,
+        "store.kit": stores.kit,
+        "store.kit_taken": stores.kit_taken,
         "store.list": stores.listing,
         "store.show": stores.show,
         "store.unlock": stores.unlock,

@@ -145,6 +145,22 @@ async def _instances(node: Node) -> list[dict[str, Any]]:
 async def _stores(node: Node) -> list[dict[str, Any]]:
     found = []
     for store in node.stores:
+        if node.keyring.kit(store.id) is not None:
+            found.append(
+                _finding(
+                    "warning",
+                    f"nobody has taken the recovery kit of {store.name}",
+                    f"mesyx store kit {store.name} --kit FILE",
+                )
+            )
+        if node.live and node.keyring.waits(store.id) and store.account is not None:
+            found.append(
+                _finding(
+                    "warning",
+                    f"private keys that came for the store {store.name} wait to be opened",
+                    f"mesyx store unlock {store.name} --passphrase-file FILE",
+                )
+            )
         if node.live and node.keyring.has(store.id) and store.account is None:
             found.append(
                 _finding(

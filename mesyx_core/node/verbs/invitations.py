@@ -15,7 +15,10 @@ from mesyx_core.api import MesyxError, Permanent, Refused, Temporary
 from mesyx_core.exchange import invitation as lines
 from mesyx_core.exchange.frames import About
 from mesyx_core.exchange.invitation import Invitation
+from mesyx_core.exchange.join import Showing
+from mesyx_core.node import handover
 from mesyx_core.node.clock import now
+from mesyx_core.node.secrets import Secrets
 from mesyx_core.node.stores import Store
 from mesyx_core.node.verbs.stores import given
 from mesyx_core.vault.manifest import Member, owner_public, parse, sign
@@ -30,9 +33,16 @@ PATIENCE: Final = 30.0
 
 
 async def invite(
-    node: Node, roles: Sequence[str], addresses: Sequence[str] = (), expires: float = lines.LIFETIME
+    node: Node,
+    roles: Sequence[str],
+    addresses: Sequence[str] = (),
+    expires: float = lines.LIFETIME,
+    passphrase_file: str | None = None,
+    passphrase: str | None = None,
 ) -> Any:
-    """A line that makes this node a member of the store of whoever pastes it."""
+    """A line that makes this node a member of the store of whoever pastes it. As a client it may be given private keys:
+    they will be under the passphrase.
+    """
     missing = sorted(set(roles) - set(node.config.node.roles))
     if not roles or missing:
         offered = ", ".join(node.config.node.roles)
@@ -56,13 +66,24 @@ async def invite(
         os.urandom,
         int(expires),
     )
-    await node.exchange.register.issue(made)
+    keys = ""
+    if "client" in roles:
+        await _forget_expired(node)
+        keys = await run_sync(node.keyring.invite, made.id, await given(passphrase_file, passphrase))
+    await node.exchange.register.issue(made, keys)
     return {
         "invitation": made.encode(),
         "expires": made.expires,
         "roles": sorted(roles),
         "addresses": list(made.addresses),
     }
+
+
+async def _forget_expired(node: Node) -> None:
+    """No key stays for an invitation that nobody can use any more."""
+    for issued in await node.exchange.register.all():
+        if issued.keys and issued.invitation.expired(now().timestamp()):
+            await run_sync(node.keyring.forget, issued.invitation.id)
 
 
 async def add_node(
@@ -80,17 +101,19 @@ async def add_node(
     offer = lines.decode_line(invitation)
     if offer.node == node.key.public:
         raise Refused("this is an invitation of this node itself", "run this on the client that has the store")
-    if "client" in offer.roles and keys != "none":
-        raise Refused(
-            "private keys do not travel to another client in this release",
-            "add it with --keys none, or without the role client",
-        )
-    owner = await _owner(node, store, passphrase_file, passphrase, owner_key)
+    if keys not in handover.CHOICES:
+        raise Refused(f"{keys!r} says not which keys", f"one of {', '.join(handover.CHOICES)}")
+    if "client" not in offer.roles:
+        keys = "none"  # what is no client has no use for them
+    owner, secrets = await _unlocked(node, store, passphrase_file, passphrase, owner_key, keys != "none")
+    identities = handover.chosen(secrets, store.manifest, keys) if secrets is not None and keys != "none" else ()
     stream = await _reach(node, offer)
 
-    async def prepare(about: About) -> Sequence[bytes]:
+    async def prepare(about: About) -> Showing:
+        sealed = handover.sealed(store.id, identities, about.keys) if identities else b""
         document = await _pending(node, store, offer, about, owner, addresses)
-        return [*store.documents, document] if document not in store.documents else store.documents
+        documents = [*store.documents, document] if document not in store.documents else store.documents
+        return Showing(documents, sealed, store.name if "client" in offer.roles else "")
 
     try:
         with anyio.fail_after(PATIENCE):
@@ -111,27 +134,32 @@ async def add_node(
         "name": about.name,
         "roles": sorted(member.roles) if member else [],
         "addresses": list(member.addresses) if member else [],
+        "keys": keys,
         "fingerprint": store.fingerprint,
         "welcome": f"{about.name or offer.node.hex()[:16]} holds {store.name} ({store.fingerprint})",
     }
 
 
-async def _owner(node: Node, store: Store, file: str | None, phrase: str | None, owner_key: str | None) -> bytes:
-    """The owner's private key: from its own file, from memory where the store is open, or from under the passphrase."""
+async def _unlocked(
+    node: Node, store: Store, file: str | None, phrase: str | None, owner_key: str | None, keys: bool
+) -> tuple[bytes, Secrets | None]:
+    """The owner's private key, from its own file or with the store's; and the store's private keys, where `keys` or the
+    owner's asks for them: from memory where the store is open, or from under the passphrase.
+    """
     apart = owner_key or node.owner_key
-    if apart is not None:
-        return await run_sync(_read_owner_key, Path(apart), store)
+    owner = await run_sync(_read_owner_key, Path(apart), store) if apart is not None else None
     secrets = store.secrets
-    if secrets is None:
+    if secrets is None and (keys or owner is None):
         if not node.keyring.has(store.id):
             raise Refused(
-                f"this node has no owner key of {store.name}",
-                "run this where the store was made, or give --owner-key FILE",
+                f"this node has no {'private keys' if owner else 'owner key'} of {store.name}",
+                "give --keys none" if owner else "run this where the store was made, or give --owner-key FILE",
             )
         secrets = await run_sync(node.keyring.open, store.id, await given(file, phrase))
-    if secrets.owner is None:
+    owner = owner or (secrets.owner if secrets is not None else None)
+    if owner is None:
         raise Refused(f"the owner key of {store.name} is kept elsewhere", "give --owner-key FILE")
-    return secrets.owner
+    return owner, secrets
 
 
 def _read_owner_key(path: Path, store: Store) -> bytes:
@@ -186,7 +214,7 @@ def _with_member(store: Store, offer: Invitation, about: About, addresses: Seque
     member = Member(
         node=offer.node,
         recipient=about.recipient,
-        roles=frozenset(about.roles),
+        roles=frozenset(about.roles) & offer.roles,
         addresses=picked,
         dial=tuple(offer.dial),
     )

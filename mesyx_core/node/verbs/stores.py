@@ -13,7 +13,7 @@ from mesyx_core.api import Busy, Refused
 from mesyx_core.node import secrets
 from mesyx_core.node.clock import now
 from mesyx_core.node.kit import recovery_kit
-from mesyx_core.node.stores import Store
+from mesyx_core.node.stores import Store, fit_name
 from mesyx_core.vault import age
 from mesyx_core.vault.authority import Authority
 from mesyx_core.vault.keyset import Keyset
@@ -28,26 +28,76 @@ GRACE: Final = 7 * 86400
 
 
 async def create(node: Node, name: str, passphrase_file: str | None = None, passphrase: str | None = None) -> Any:
-    """Owner key, first keysets and manifest 1, durable here; the keys of what goes on paper are only in the answer."""
+    """Owner key, first keysets and manifest 1, durable here; the answer has the recovery kit, which is kept until
+    `kit_taken` says that somebody has it. Repeated before that, it gives the same kit again.
+    """
     if not node.may("client"):
         raise Refused("this node is not a client", 'make stores where their mail is read: roles = ["client"]')
-    if not 0 < len(name) <= 64 or not name.isprintable() or any(c.isspace() or c in "@/" for c in name):
+    if not fit_name(name):
         raise Refused(
             f"{name!r} cannot be a store's name", "1 to 64 characters, no white space, @ or /: people log in with it"
         )
-    if any(store.name == name for store in node.stores):
-        raise Refused(f"there is a store {name!r} already", "choose another name")
     phrase = await given(passphrase_file, passphrase)
+    held = next((store for store in node.stores if store.name == name), None)
+    if held is not None:
+        return await _again(node, held, phrase)
+    with node.stores.making(name):
+        return await _create(node, name, phrase)
+
+
+async def _create(node: Node, name: str, phrase: str) -> Any:
     owner, following = os.urandom(32), os.urandom(32)
     short, long, own = (age.generate() for _ in range(3))
     document = sign(_first(node, owner, following, short.recipient, long.recipient, own.recipient), owner)
     kept = secrets.Secrets(owner, (long.text, short.text, own.text))
     kit = await run_sync(recovery_kit, name, owner, following, [long, own], phrase)
-    await run_sync(node.keyring.save, Authority.of([document]).store, kept, phrase)
+    id = Authority.of([document]).store
+    await run_sync(node.keyring.save, id, kept, phrase)
+    await run_sync(node.keyring.keep_kit, id, kit)  # before the store is: from then on there is always a kit of it
     store = await node.stores.add(name, [document])
     if node.live:
         await node.mailboxes.open(store, kept)
-    return {"id": store.id.hex(), "name": name, "fingerprint": store.fingerprint, "kit": kit}
+    return _made(store, kit)
+
+
+def _made(store: Store, kit: str) -> dict[str, Any]:
+    return {"id": store.id.hex(), "name": store.name, "fingerprint": store.fingerprint, "kit": kit}
+
+
+async def _again(node: Node, store: Store, phrase: str) -> Any:
+    """What `create` answered to somebody who may never have heard it."""
+    kit = node.keyring.kit(store.id)
+    if kit is None:
+        raise Refused(f"there is a store {store.name!r} already", "choose another name")
+    try:
+        kept = await run_sync(node.keyring.open, store.id, phrase)
+    except Refused as error:
+        raise Refused(
+            f"there is a store {store.name!r} already, under another passphrase, and nobody has taken its recovery kit",
+            f"`mesyx store kit {store.name}` prints the kit",
+        ) from error
+    if node.live:
+        await node.mailboxes.open(store, kept)
+    return {**_made(store, kit), "again": True}
+
+
+async def kit(node: Node, name: str) -> Any:
+    """The recovery kit, as `create` answered it, until it has been taken."""
+    store = node.stores.named(name)
+    found = node.keyring.kit(store.id)
+    if found is None:
+        raise Refused(
+            f"this node keeps no recovery kit of {store.name}",
+            "it is kept only until it has been shown or written once; what was shown is good",
+        )
+    return _made(store, found)
+
+
+async def kit_taken(node: Node, name: str) -> Any:
+    """Somebody has the recovery kit, durable or before their eyes: it is not kept here any longer."""
+    store = node.stores.named(name)
+    await run_sync(node.keyring.kit_taken, store.id)
+    return {"name": store.name}
 
 
 def _first(node: Node, owner: bytes, following: bytes, short: str, long: str, own: str) -> Manifest:

@@ -115,7 +115,10 @@ def test_a_new_store_ends_with_its_recovery_kit(node: Node, tmp_path: Path, caps
     assert run(["store", "create", "alice", "--passphrase-file", "p", "--kit", str(file), "--qr"]) == exits.OK
     assert capsys.readouterr().out.endswith(kit)
     assert file.read_text() == kit
-    assert calls == [("store.create", {"name": "alice", "passphrase_file": str(Path.cwd() / "p")})]
+    assert calls == [
+        ("store.create", {"name": "alice", "passphrase_file": str(Path.cwd() / "p")}),
+        ("store.kit_taken", {"name": "alice"}),
+    ]
 
 
 def test_add_node_prints_the_welcome_line_last(node: Node, capsys: pytest.CaptureFixture[str]) -> None:

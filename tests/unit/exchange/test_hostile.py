@@ -208,7 +208,7 @@ class TestManners:
         [
             frames.Hello((1,), bytes(16)),
             frames.Joined(),
-            frames.Present(bytes(32)),
+            frames.Present(bytes(32), b"", ""),
             frames.Piece(bytes(32), 0, b"data"),
             frames.Ranges("", (bytes(32),) * 3),
             frames.Ranges("0" * 16, (bytes(32),) * 16),

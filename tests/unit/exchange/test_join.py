@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mesyx_core.builtin.memory import pair
-from mesyx_core.exchange import About, InvitationRefused, WrongNode
-from mesyx_core.exchange.frames import Splitter
+from mesyx_core.exchange import About, InvitationRefused, LinkFailed, PeerEnded, Showing, Violation, WrongNode
+from mesyx_core.exchange.frames import MAX_KEYS, Splitter
 from mesyx_core.exchange.invitation import LIFETIME, PREFIX, Invitation, decode_line, make, proof
 from mesyx_core.vault.manifest import Member
 
@@ -79,17 +79,21 @@ class Guests:
         self.gateway = gateway
         self.as_member = as_member
         self.about: list[About] = []
+        self.keys: tuple[bytes, str] = (b"", "")
+        """What is sent with the manifests: private keys, and the store's name."""
 
-    async def invite(self, *addresses: str, secret: int = 7) -> Invitation:
+    async def invite(
+        self, *addresses: str, secret: int = 7, roles: Sequence[str] = ("accept", "exchange"), keys: str = ""
+    ) -> Invitation:
         made = make(
             self.gateway.key.public,
             (),
-            frozenset({"accept", "exchange"}),
+            frozenset(roles),
             addresses,
             self.gateway.clock,
             lambda n: bytes([secret]) * n,
         )
-        await self.gateway.exchange.register.issue(made)
+        await self.gateway.exchange.register.issue(made, keys)
         return made
 
     async def join(self, invited: Invitation, by: Any = None, addresses: Sequence[str] = (), **changes: Any) -> None:
@@ -97,13 +101,13 @@ class Guests:
         node = by or self.laptop
         store = changes.pop("store", self.cluster.store)
 
-        async def prepare(about: About) -> list[bytes]:
+        async def prepare(about: About) -> Showing:
             self.about.append(about)
             documents: list[bytes] = self.cluster.owner.documents
             if self.cluster.owner.manifest.member(self.gateway.key.public) is None:
                 new = replace(self.as_member(self.gateway.key, "accept", addresses=addresses), **changes)
                 self.cluster.owner.change([*self.cluster.owner.manifest.members, new])
-            return documents
+            return Showing(documents, *self.keys)
 
         self.cluster.tasks.start_soon(self.gateway.exchange.accept, there)
         await node.exchange.join(here, invited, store, prepare)
@@ -223,6 +227,38 @@ class TestRedeeming:
         await guests.join(invited)
         assert invited.id in crossed
         assert invited.secret not in crossed
+
+    async def test_private_keys_travel_to_a_client_that_asked_for_them(self, guests: Guests) -> None:
+        keys = "age1pq1" + "q" * 1950
+        guests.keys = b"sealed" * 10_000, "alice"
+        await guests.join(await guests.invite(roles=("client",), keys=keys), roles=frozenset({"client"}))
+        assert guests.about[0].keys == keys
+        (joining,) = guests.gateway.joined
+        assert (joining.keys, joining.name) == guests.keys
+
+    async def test_private_keys_for_one_who_is_no_client_are_refused(self, guests: Guests) -> None:
+        guests.keys = b"sealed", "alice"
+        with pytest.raises(InvitationRefused, match="no client"):
+            await guests.join(await guests.invite(keys="age1pq1"))
+        assert not guests.gateway.joined
+
+    async def test_private_keys_that_nobody_asked_for_are_refused(self, guests: Guests) -> None:
+        guests.keys = b"sealed", "alice"
+        with pytest.raises(InvitationRefused, match="no client"):
+            await guests.join(await guests.invite(roles=("client",)), roles=frozenset({"client"}))
+        assert not guests.gateway.joined
+
+    async def test_a_node_that_is_no_client_does_not_learn_the_stores_name(self, guests: Guests) -> None:
+        guests.keys = b"", "alice"
+        await guests.join(await guests.invite())
+        assert guests.gateway.joined[0].name == ""
+
+    @pytest.mark.parametrize("keys", [(b"x" * (MAX_KEYS + 1), ""), (b"", "x" * 65)])
+    async def test_keys_and_names_beyond_bounds_end_the_join(self, guests: Guests, keys: tuple[bytes, str]) -> None:
+        guests.keys = keys
+        with pytest.raises((Violation, PeerEnded, LinkFailed)):
+            await guests.join(await guests.invite(roles=("client",), keys="age1pq1"), roles=frozenset({"client"}))
+        assert not guests.gateway.joined
 
     async def test_it_is_kept_sealed(self, guests: Guests) -> None:
         invited = await guests.invite("alice@example.org")
