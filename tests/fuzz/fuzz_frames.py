@@ -37,8 +37,8 @@ SEEDS: list[bytes] = [
         frames.Arrived(_A),
         frames.Ping(1),
         frames.Pong(1),
-        frames.About("age1pq1", "mx1", ("accept",), ("alice@example.org",)),
-        frames.Present(_A),
+        frames.About("age1pq1", "mx1", ("accept",), ("alice@example.org",), "age1pq1"),
+        frames.Present(_A, b"keys", "alice"),
         frames.Joined(),
     )
 ]
