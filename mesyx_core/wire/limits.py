@@ -1,5 +1,6 @@
-"""Limits towards strangers: connections at once, actions a second, bytes in memory, failed log-ins. The clock comes as an
-argument.
+"""Limits towards strangers: connections at once, actions a second, bytes in memory, failed log-ins.
+
+The clock comes as an argument.
 """
 
 from __future__ import annotations

@@ -279,6 +279,13 @@ class Client:
         self.writer.write(body + b".\r\n")
         return await self.says()
 
+    async def chunks(self, *bodies: bytes, to: str = "alice@example.org") -> list[str]:
+        """One message by BDAT; what each chunk is answered."""
+        await self.ask("MAIL FROM:<bob@example.net>", f"RCPT TO:<{to}>")
+        for at, body in enumerate(bodies, 1):
+            self.writer.write(b"BDAT %d%b\r\n%b" % (len(body), b" LAST" if at == len(bodies) else b"", body))
+        return [await self.says() for _ in bodies]
+
 
 class House(NamedTuple):
     """What a test of the whole plugin needs."""

@@ -16,6 +16,7 @@ EHLO = """
     S: 250-SIZE 52428800
     S: 250-8BITMIME
     S: 250-SMTPUTF8
+    S: 250-CHUNKING
     S: 250-ENHANCEDSTATUSCODES
     S: 250-STARTTLS
     S: 250 HELP
@@ -402,6 +403,7 @@ def test_tls_forgets_what_was_said_before(wire: Any) -> None:
         S: 250-SIZE 52428800
         S: 250-8BITMIME
         S: 250-SMTPUTF8
+        S: 250-CHUNKING
         S: 250-ENHANCEDSTATUSCODES
         S: 250 HELP
         C: STARTTLS

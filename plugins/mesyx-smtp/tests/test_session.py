@@ -112,6 +112,38 @@ def test_a_write_that_fails_early_does_not_wait_for_the_end_to_let_go(on_loop: C
     on_loop(scenario)
 
 
+def test_chunks_are_delivered_and_a_write_that_fails_is_told_at_its_chunk(on_loop: Callable[..., None]) -> None:
+    async def scenario(house: Any) -> None:
+        async with house.serve() as port:
+            client = await (await house.connect(port)).start()
+            body = b"Subject: x\r\n\r\n" + b"x" * 1_000_000 + b"\r\n"
+            assert await client.chunks(body[:100], body[100:]) == [
+                "250 2.0.0 Chunk taken",
+                "250 2.0.0 sealed as feed-1",
+            ]
+            house.node.fail["write"] = Temporary("Disk is full")
+            assert await client.chunks(body, body) == ["452 4.3.1 Disk is full", "503 5.5.1 Need MAIL first"]
+            assert house.node.open == 0
+        (kept,) = house.node.kept
+        assert kept.body == body
+
+    on_loop(scenario)
+
+
+def test_a_message_beyond_ascii_is_traced_as_such(on_loop: Callable[..., None]) -> None:
+    async def scenario(house: Any) -> None:
+        async with house.serve() as port:
+            client = await (await house.connect(port)).start()
+            await client.ask("MAIL FROM:<b\u00f6b@example.net> SMTPUTF8", "RCPT TO:<j\u00f6@example.org>", "DATA")
+            assert await client.ask("Subject: \u00fc\r\n\r\n.") == "250 2.0.0 sealed as feed-1"
+        (kept,) = house.node.kept
+        assert b" with UTF8SMTP\r\n\tfor <j\xc3\xb6@example.org>" in kept.header
+        assert kept.draft.envelope["smtputf8"] is True
+        assert kept.draft.sender == "b\u00f6b@example.net"
+
+    on_loop(scenario)
+
+
 @pytest.mark.parametrize("implicit", [False, True])
 def test_tls(on_loop: Callable[..., None], implicit: bool) -> None:
     async def scenario(house: Any) -> None:

@@ -12,7 +12,8 @@ from typing import ClassVar
 
 from mesyx_core.api import Receipt, Verdict
 from mesyx_core.wire.lines import LineError, Lines, LineTooLong
-from mesyx_smtp import arguments, replies
+from mesyx_smtp import arguments, chunks, replies
+from mesyx_smtp.chunks import Chunks
 from mesyx_smtp.data import Scanner
 from mesyx_smtp.events import Aborted, Close, Content, Event, Recipient, StartTls
 from mesyx_smtp.limits import LINE, Limits
@@ -23,6 +24,7 @@ class _State(Enum):
     COMMAND = auto()
     RECIPIENT = auto()  # a Recipient event waits for its answer
     CONTENT = auto()
+    CHUNK = auto()  # BDAT's: takes bytes, or has taken all and is to be answered
     COMMIT = auto()  # the last Content event waits for its answer
     TLS = auto()  # StartTls waits for its answer
     CLOSING = auto()
@@ -31,7 +33,7 @@ class _State(Enum):
 
 _WAITING = frozenset({_State.RECIPIENT, _State.COMMIT, _State.TLS})
 
-_NOT_OFFERED = frozenset({b"AUTH", b"BDAT", b"ETRN", b"EXPN", b"SAML", b"SEND", b"SOML", b"TURN"})
+_NOT_OFFERED = frozenset({b"AUTH", b"ETRN", b"EXPN", b"SAML", b"SEND", b"SOML", b"TURN"})
 
 _NOT_SMTP = frozenset({b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
 """A browser that was talked into speaking to port 25."""
@@ -59,6 +61,7 @@ class Engine:
         self._admit = admit
         self._lines = Lines(LINE)
         self._scanner = _NO_CONTENT
+        self._chunks = _NO_CHUNKS
         self._output = bytearray()
         self._state = _State.COMMAND
         self._refusal: bytes | None = None  # the node's own, told when the content has ended
@@ -75,8 +78,8 @@ class Engine:
 
     @property
     def in_content(self) -> bool:
-        """Between DATA's 354 and the end of the message."""
-        return self._state is _State.CONTENT
+        """Between DATA's 354 and the end of the message, or inside a chunk."""
+        return self._state is _State.CONTENT or self._state is _State.CHUNK
 
     def greet(self) -> None:
         """Say 220."""
@@ -113,6 +116,10 @@ class Engine:
                 if not self._lines.size:
                     return None
                 event = self._scan()
+            elif self._state is _State.CHUNK:
+                if self._chunks.left and not self._lines.size:
+                    return None
+                event = self._chunk()
             elif self._state is _State.CLOSING:
                 self._state = _State.OVER
                 self._lines.clear()
@@ -145,7 +152,7 @@ class Engine:
 
     def fail(self, reply: bytes) -> None:
         """Answer a Recipient event, or refuse the message and swallow the rest of it. The peer is not blamed."""
-        if self._state is _State.CONTENT:
+        if self.in_content:
             self._refusal = reply
             self._drop()
         elif self._state is _State.COMMIT:
@@ -191,7 +198,7 @@ class Engine:
         return None
 
     def _ehlo(self, argument: bytes) -> Event | None:
-        lines = [self._hostname, "PIPELINING", f"SIZE {self._limits.size}", "8BITMIME", "SMTPUTF8"]
+        lines = [self._hostname, "PIPELINING", f"SIZE {self._limits.size}", "8BITMIME", "SMTPUTF8", "CHUNKING"]
         lines.append("ENHANCEDSTATUSCODES")
         if self._tls and not self.secure:
             lines.append("STARTTLS")
@@ -227,6 +234,8 @@ class Engine:
     def _rcpt(self, argument: bytes) -> Event | None:
         if self.transaction is None:
             return self._error(replies.MAIL_FIRST)
+        if self.transaction.chunked:
+            return self._error(replies.IN_CHUNKS)
         given = arguments.recipient(argument, utf8=self.transaction.utf8, dsn=False)
         if isinstance(given, bytes):
             return self._error(given)
@@ -249,12 +258,37 @@ class Engine:
             return self._error(replies.MAIL_FIRST)
         if not self.transaction.recipients:
             return self._error(replies.NO_RECIPIENTS if self.transaction.asked else replies.RECIPIENT_FIRST)
+        if self.transaction.chunked:
+            return self._error(replies.IN_CHUNKS)
         if self._lines.size:  # to go on would be to take a message for commands, or commands for a message
             return self._close(replies.TALKED_TOO_SOON)
         self._scanner = Scanner(self._limits.size, self._limits.received)
         self._state = _State.CONTENT
         self._refusal = None
         self._output += replies.GO_AHEAD
+        return None
+
+    def _bdat(self, argument: bytes) -> Event | None:
+        chunk = chunks.parse(argument)
+        if chunk is None:
+            return self._close(replies.BAD_CHUNK)
+        fault: bytes | None = None
+        if self.transaction is None:
+            fault = replies.MAIL_FIRST
+        elif not self.transaction.recipients:
+            fault = replies.NO_RECIPIENTS if self.transaction.asked else replies.RECIPIENT_FIRST
+        elif not self.transaction.chunked:
+            self.transaction.chunked = True
+            self._refusal = None
+            self._chunks = Chunks(self._limits.size, self._limits.received)
+        if fault is not None:  # its bytes come all the same, and are no commands
+            self._refusal = None
+            self._chunks = Chunks(self._limits.size, self._limits.received, fault)
+        self._chunks.begin(chunk)
+        if self._chunks.size + chunk.size > 2 * self._limits.size:
+            self._close(replies.TOO_MUCH)
+            return self._aborted()
+        self._state = _State.CHUNK
         return None
 
     def _rset(self, argument: bytes) -> Event | None:
@@ -297,6 +331,7 @@ class Engine:
         b"MAIL": _mail,
         b"RCPT": _rcpt,
         b"DATA": _data,
+        b"BDAT": _bdat,
         b"RSET": _rset,
         b"NOOP": _noop,
         b"HELP": _help,
@@ -320,6 +355,22 @@ class Engine:
             self._close(replies.TOO_MUCH)
         return self._aborted()
 
+    def _chunk(self) -> Event | None:
+        chunk = self._chunks
+        content = chunk.feed(self._lines.raw(chunk.left))
+        refusal = self._refusal or chunk.fault
+        if refusal is not None:
+            return self._aborted() if chunk.left else self._refuse(refusal)
+        if chunk.ended:
+            self._state = _State.COMMIT
+            return Content(content, True)
+        if content:  # the chunk is answered only when the driver has dealt with this
+            return Content(content, False)
+        if not chunk.left:
+            self._state = _State.COMMAND
+            self._output += replies.CHUNK_OK
+        return None
+
     def _refuse(self, reply: bytes) -> Event | None:
         aborted = self._aborted()
         self._finish()
@@ -332,6 +383,7 @@ class Engine:
     def _finish(self) -> None:
         self._state = _State.COMMAND
         self._scanner = _NO_CONTENT
+        self._chunks = _NO_CHUNKS
         self.transaction = None
 
     # --- state --------------------------------------------------------------------------------------------------------
@@ -370,3 +422,4 @@ class Engine:
 
 
 _NO_CONTENT = Scanner(0, 0)
+_NO_CHUNKS = Chunks(0, 0)

@@ -26,3 +26,5 @@ class Transaction:
     """A Recipient event was given: somebody holds a delivery."""
     asked: str = ""
     """The last recipient that was asked for."""
+    chunked: bool = False
+    """Its content comes by BDAT, and has begun to (RFC 3030)."""
