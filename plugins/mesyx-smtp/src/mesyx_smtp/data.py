@@ -6,10 +6,16 @@ can see different messages in the same bytes. Works on chunks as they come; neve
 
 from __future__ import annotations
 
+import re
+
 from mesyx_smtp import replies
 
 _END = b"\r\n.\r\n"
 _TRACE = b"\r\nreceived:"
+# Each begins with one fixed byte, which the engine finds several times as fast as bytes.count and bytes.replace do.
+_BARE_LF = re.compile(rb"\n(?<!\r\n)")
+_BARE_CR = re.compile(rb"\r(?!\n)")
+_DOT = re.compile(rb"\n(?=\.)")
 
 
 class Scanner:
@@ -34,12 +40,14 @@ class Scanner:
 
     def feed(self, data: bytes) -> bytes:
         """Content in these bytes, dots unstuffed, empty if refused."""
-        data = self._cut(self._held + data)
+        data = self._held + data
+        dot = _DOT.search(data)
+        data = self._cut(data, -1 if dot is None else data.find(_END, max(0, dot.start() - 1)))
         if not data:
             return data
         if self.fault is None:
             self._check(data)
-        content = data.replace(b"\r\n.", b"\r\n")
+        content = data.replace(b"\r\n.", b"\r\n") if dot and dot.end() < len(data) else data
         if not self._begun:
             self._begun = True
             content = content[2:]
@@ -48,9 +56,8 @@ class Scanner:
             self.fault = replies.TOO_BIG
         return b"" if self.fault else content
 
-    def _cut(self, data: bytes) -> bytes:
+    def _cut(self, data: bytes, end: int) -> bytes:
         """Up to the end, or up to what may be the beginning of the end."""
-        end = data.find(_END)
         if end >= 0:
             self.ended = True
             self.rest = data[end + len(_END) :]
@@ -64,8 +71,7 @@ class Scanner:
         return data[:cut]
 
     def _check(self, data: bytes) -> None:
-        lines = data.count(b"\r\n")
-        if data.count(b"\r") != lines or data.count(b"\n") != lines:
+        if _BARE_LF.search(data) or _BARE_CR.search(data):
             self.fault = replies.BARE_CR_LF
         elif b"\0" in data:
             self.fault = replies.NUL
