@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast, get_args
 
 import cbor2
@@ -48,12 +49,13 @@ class Content:
 
 
 def pack(message: Message, body: bytes | BlobRef) -> bytes:
-    """The bytes to seal for `message`; its own body is not looked at."""
+    """The bytes to seal for `message`; its own body is not looked at. An `Item` where that is certain by the types."""
     inner: bytes | list[Any] = body if isinstance(body, bytes) else list(body)
-    value = [VERSION, message.kind, dict(sorted(_fields(message).items())), inner]
-    if any(isinstance(each, float) for each in message.envelope.values()):
-        return encoding.encode(value)
-    return encoding.encode_ordered(value)
+    fields = _fields(message)
+    value = [VERSION, message.kind, fields, inner]
+    if _plain(fields, message):
+        return encoding.Item(encoding.encode_ordered(value))
+    return encoding.encode(value)
 
 
 def pack_inner(kind: Inner, value: Any) -> bytes:
@@ -105,37 +107,87 @@ def _body(value: Any) -> bytes | BlobRef:
 
 
 # Fields stand under small numbers, and not at all when they have their default: an IRC line stays an IRC line.
-_TEXTS: Final = {"network": 2, "account": 3, "conversation": 4, "sender": 6, "network_id": 9, "mailbox": 13}
+_NETWORK, _ACCOUNT, _CONVERSATION, _SENDER, _NETWORK_ID, _MAILBOX = 2, 3, 4, 6, 9, 13
+_TEXTS: Final = {
+    "network": _NETWORK,
+    "account": _ACCOUNT,
+    "conversation": _CONVERSATION,
+    "sender": _SENDER,
+    "network_id": _NETWORK_ID,
+    "mailbox": _MAILBOX,
+}
 _TIME, _DIRECTION, _RECIPIENTS, _CLAIMED, _ENVELOPE, _TAGS, _IMPORTANCE, _FLAGS = 1, 5, 7, 8, 10, 11, 12, 14
 _DEFAULT: Final = {"network": "mail"}
+_FIELD_TYPES: Final = {_TIME: int, _RECIPIENTS: list, _CLAIMED: int, _ENVELOPE: dict, _TAGS: dict, _FLAGS: list}
+_SCALAR_TYPES: Final = frozenset((str, bool, bytes, type(None)))  # an int by its size; a float is encoded by its value
+_INT_BOUND: Final = 1 << 63
 
 
 def _fields(message: Message) -> dict[int, Any]:
+    """In ascending order, as deterministic CBOR wants them."""
     fields: dict[int, Any] = {_TIME: milliseconds(message.time)}
-    for name, number in _TEXTS.items():
-        value = getattr(message, name)
-        if value != _DEFAULT.get(name, ""):
-            fields[number] = value
+    if message.network != "mail":
+        fields[_NETWORK] = message.network
+    if message.account:
+        fields[_ACCOUNT] = message.account
+    if message.conversation:
+        fields[_CONVERSATION] = message.conversation
     if message.direction != "in":
         fields[_DIRECTION] = message.direction
+    if message.sender:
+        fields[_SENDER] = message.sender
     if message.recipients:
         fields[_RECIPIENTS] = list(message.recipients)
     if message.claimed is not None:
         fields[_CLAIMED] = milliseconds(message.claimed)
+    if message.network_id:
+        fields[_NETWORK_ID] = message.network_id
     if message.envelope:
         fields[_ENVELOPE] = _ordered(message.envelope)
     if message.tags:
         fields[_TAGS] = _ordered(message.tags)
     if message.importance != "normal":
         fields[_IMPORTANCE] = message.importance
+    if message.mailbox:
+        fields[_MAILBOX] = message.mailbox
     if message.flags:
         fields[_FLAGS] = sorted(message.flags)
     return fields
 
 
+def _plain(fields: Mapping[int, Any], message: Message) -> bool:
+    """Whether every value is of a type that gives one CBOR item which can be opened again: what a plugin puts into an
+    envelope need not keep to its type."""
+    for number, value in fields.items():
+        if type(value) is not _FIELD_TYPES.get(number, str):
+            return False
+    return (
+        type(message.kind) is str
+        and _scalar(message.envelope.values())
+        and all(_scalar(many) for many in (message.recipients, message.tags.values(), message.flags) if many)
+    )
+
+
+def _scalar(values: Iterable[Any]) -> bool:
+    for value in values:
+        kind = type(value)
+        if kind is int:
+            if not -_INT_BOUND <= value < _INT_BOUND:
+                return False
+        elif kind not in _SCALAR_TYPES:
+            return False
+    return True
+
+
 def _ordered(texts: Mapping[str, Any]) -> dict[str, Any]:
     """In the order of deterministic CBOR."""
-    return {key: texts[key] for key in sorted(texts, key=_place)}
+    return {key: texts[key] for key in _order(tuple(texts))}
+
+
+@lru_cache(maxsize=64)
+def _order(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """[Kept: an ingress gives the same names with every message.]"""
+    return tuple(sorted(keys, key=_place))
 
 
 def _place(key: str) -> tuple[int, bytes]:

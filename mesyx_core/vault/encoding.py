@@ -20,6 +20,13 @@ _TAG: Final = 6
 _SPECIAL: Final = 7
 
 
+class Item(bytes):
+    """Exactly one CBOR item, by the way it was made: only who has just encoded it may call it so. What comes from
+    elsewhere stays plain bytes, which are looked through before they are trusted."""
+
+    __slots__ = ()
+
+
 class EncodingError(ValueError):
     """Bytes that are not the one deterministic CBOR item they should be, or exceed their bounds."""
 

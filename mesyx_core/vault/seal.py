@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from . import labels
-from .encoding import PREFIX, EncodingError, encode, extent, hmac_sha256, labelled
+from .encoding import PREFIX, EncodingError, Item, encode, extent, hmac_sha256, labelled
 from .padding import padded
 
 SALT_SIZE: Final = 16
@@ -46,11 +46,12 @@ class Context(NamedTuple):
 def seal(key: bytes, context: Context, plaintext: bytes, random: Callable[[int], bytes]) -> tuple[bytes, bytes]:
     """(s, payload) of `plaintext`, which is exactly one CBOR item; the payload is its padded size and 16 bytes.
 
-    Raises ValueError for anything but one CBOR item [its length is not stored: nothing else could be opened again].
+    Raises ValueError for anything but one CBOR item [its length is not stored: nothing else could be opened again]. An
+    `Item` is one by its making; other bytes are looked through.
     """
     if len(key) != KEY_SIZE:
         raise ValueError("a message key has 32 bytes")
-    if extent(plaintext, items=MOST_ITEMS) != len(plaintext):
+    if type(plaintext) is not Item and extent(plaintext, items=MOST_ITEMS) != len(plaintext):
         raise ValueError("what is sealed is one CBOR item")
     filled = len(plaintext) + SALT_SIZE
     size = padded(filled)

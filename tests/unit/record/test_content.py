@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -160,3 +161,27 @@ def test_what_is_packed_in_haste_is_deterministic(envelope: dict[str, Scalar], t
     )
     packed = content.pack(message, b"body")
     assert packed == encoding.encode(encoding.decode(packed, limit=1 << 20))
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_what_is_sealed_unseen_is_one_item(name: str) -> None:
+    packed = content.pack(*HELD[name])
+    assert encoding.extent(packed) == len(packed)
+
+
+@pytest.mark.parametrize("value", [NOON, 1 << 64, ["a"], {"a": 1}, (), 1.5, frozenset("a")])
+@pytest.mark.parametrize("field", ["envelope", "tags", "recipients", "sender"])
+def test_what_a_plugin_gives_of_another_type_is_looked_through_before_it_is_sealed(field: str, value: Any) -> None:
+    given: dict[str, Any] = {"recipients": (value,), "sender": value}
+    message = Message(kind="mail", time=NOON, **{field: given.get(field, {"peer": value})})
+    try:
+        packed = content.pack(message, b"body")
+    except (TypeError, ValueError):
+        return
+    assert type(packed) is bytes
+
+
+def test_a_message_whose_fields_keep_to_their_types_is_not_looked_through() -> None:
+    envelope: dict[str, Scalar] = {"peer": "192.0.2.1", "port": 25, "tls": True, "raw": b"x", "none": None}
+    message = Message(kind="mail", time=NOON, sender="a@example.org", recipients=("b@example.org",), envelope=envelope)
+    assert type(content.pack(message, b"body")) is encoding.Item
