@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Generic, TypeAlias, TypeVar
@@ -77,7 +78,12 @@ class Writer:
         """How many calls the last group had."""
         self._stale = False
         """After a commit of unknown outcome: what is in memory may not be what is in the database."""
-        self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
+        self._jobs: deque[Job[Any] | None] = deque()
+        """What was asked for, in order; None at the end."""
+        self._wanted = 0
+        """How many calls the thread sleeps for, and"""
+        self._woken: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """what wakes it."""
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -89,7 +95,7 @@ class Writer:
         job = Job(work, size, blobs)
         for blob in blobs:
             blob.lend()
-        self._queue.put(job)
+        self._add(job)
         await job.done.wait()
         if job.error is not None:
             raise job.error
@@ -98,9 +104,18 @@ class Writer:
     async def close(self) -> None:
         """Commit what was asked for, then stop."""
         self._closed = True
-        self._queue.put(None)
+        self._end()
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._thread.join)
+
+    def _add(self, job: Job[Any]) -> None:
+        self._jobs.append(job)
+        if len(self._jobs) == self._wanted:
+            self._woken.put(None)
+
+    def _end(self) -> None:
+        self._jobs.append(None)
+        self._woken.put(None)
 
     # --- in the thread ----------------------------------------------------------------------------------------------
 
@@ -117,25 +132,42 @@ class Writer:
     def _gather(self) -> tuple[list[Job[Any]], bool]:
         """What was asked for. After a lone call none is waited for; while calls come together, the group waits a moment
         for as many as came last, since a commit costs as much for one as for twenty."""
+        self._wait()
         group: list[Job[Any]] = []
         size = 0
-        job = self._queue.get()
-        until = time.monotonic() + GATHER_SECONDS
-        while job is not None:
+        while self._jobs and len(group) < GROUP and size < GROUP_BYTES:
+            job = self._jobs.popleft()
+            if job is None:
+                return group, False
             group.append(job)
             size += job.size
-            if len(group) >= GROUP or size >= GROUP_BYTES:
-                return group, True
-            try:
-                job = self._next(until if len(group) < self._last else 0.0)
-            except queue.Empty:
-                self._last = len(group)
-                return group, True
-        return group, False
+        self._last = len(group)
+        return group, True
 
-    def _next(self, until: float) -> Job[Any] | None:
-        left = until - time.monotonic()
-        return self._queue.get(timeout=min(left, QUIET_SECONDS)) if left > 0 else self._queue.get_nowait()
+    def _wait(self) -> None:
+        """Until there are calls, and as many as came last or a moment has passed."""
+        while not self._jobs:
+            self._sleep(1, None)
+        until = time.monotonic() + GATHER_SECONDS
+        there, wanted = len(self._jobs), min(self._last, GROUP)
+        while there < wanted and self._jobs[-1] is not None and (left := until - time.monotonic()) > 0:
+            woken = self._sleep(wanted, min(left, QUIET_SECONDS))
+            before, there = there, len(self._jobs)
+            if there == before and not woken:
+                return
+
+    def _sleep(self, wanted: int, seconds: float | None) -> bool:
+        """Until so many calls are there, or the time is over: then False. [Woken once a group: once a call, both threads
+        would pass the interpreter's lock to and fro all the time.]"""
+        self._wanted = wanted
+        try:
+            if len(self._jobs) < wanted:  # looked at after `_wanted` is set: a call that comes now sees it and wakes us
+                self._woken.get(timeout=seconds)
+        except queue.Empty:
+            return False
+        finally:
+            self._wanted = 0
+        return True
 
     def _commit(self, group: list[Job[Any]]) -> None:
         """One transaction for the group. If it fails, each call gets one of its own, so that none fails for another."""
