@@ -20,7 +20,7 @@ from mesyx_core.journal.database import Database, Statements, failed, spoilt, su
 from mesyx_core.journal.errors import CommitFailed, CommitUnknown
 from mesyx_core.journal.state import Stores
 from mesyx_core.journal.transaction import Sql, Transaction
-from mesyx_core.journal.wake import Post
+from mesyx_core.journal.wake import Post, Signal, signaller
 from mesyx_core.record.entry import Origin
 
 T = TypeVar("T")
@@ -43,12 +43,12 @@ class Job(Generic[T]):
 
     __slots__ = ("blobs", "done", "error", "result", "size", "work")
 
-    def __init__(self, work: Callable[[Transaction], T], size: int, blobs: Sequence[PendingBlob] = ()) -> None:
+    def __init__(self, work: Callable[[Transaction], T], size: int, blobs: Sequence[PendingBlob], done: Signal) -> None:
         self.work = work
         self.size = size
         self.blobs = blobs
         """Those that it commits: nobody else may close them meanwhile."""
-        self.done = anyio.Event()
+        self.done = done
         self.result: T | None = None
         self.error: BaseException | None = None
 
@@ -70,6 +70,7 @@ class Writer:
         self._stores = stores
         self._next_log = next_log
         self._post = post
+        self._signal = signaller()
         self._tell = tell
         self._connection = database.writer()
         self._sql = Sql(Statements(database.dialect))
@@ -92,7 +93,7 @@ class Writer:
         """Have `work` done in the next transaction, which names `blobs`; returns what it returned, once durable."""
         if self._closed:
             raise CommitFailed("the journal is closed")
-        job = Job(work, size, blobs)
+        job = Job(work, size, blobs, self._signal())
         for blob in blobs:
             blob.lend()
         self._add(job)
@@ -157,8 +158,8 @@ class Writer:
                 return
 
     def _sleep(self, wanted: int, seconds: float | None) -> bool:
-        """Until so many calls are there, or the time is over: then False. [Woken once a group: once a call, both threads
-        would pass the interpreter's lock to and fro all the time.]"""
+        """Until so many calls are there, or the time is over: then False. [Woken once a group: once a call, both
+        threads would pass the interpreter's lock to and fro all the time.]"""
         self._wanted = wanted
         try:
             if len(self._jobs) < wanted:  # looked at after `_wanted` is set: a call that comes now sees it and wakes us
