@@ -33,7 +33,7 @@ from mesyx_core.journal.tables import METADATA
 HEAD: Final = "0001"
 """The newest migration; a fresh database is made at once and stamped with it."""
 READERS: Final = 4
-_CHUNKS: Final = (128, 32, 8, 1)
+_CHUNKS: Final = (128, 64, 32, 16, 8, 4, 2, 1)
 """Rows of one INSERT: a statement a row would hand the interpreter over to other threads once a row."""
 
 

@@ -37,7 +37,8 @@ class Written(NamedTuple):
 
     @property
     def weight(self) -> int:
-        return len(self.header) + len(self.payload) + sum(blob.size for blob in self.blobs)
+        blobs = sum([blob.size for blob in self.blobs]) if self.blobs else 0
+        return len(self.header) + len(self.payload) + blobs
 
 
 def write(draft: Draft) -> Written:

@@ -81,9 +81,10 @@ class Transaction:
         if state is None or state.ended:
             raise Diverged("the log is not one that can go on")
         self._add(origin, state, written.kind, written.header, written.id, written.payload, written.weight)
-        self.blobs.extend(written.blobs)
-        key = state.number << SHIFT | (state.seq + 1)
-        self.refs.extend(set((blob.hash, key, blob.size, 1) for blob in written.blobs))
+        if written.blobs:
+            self.blobs.extend(written.blobs)
+            key = state.number << SHIFT | (state.seq + 1)
+            self.refs.extend({(blob.hash, key, blob.size, 1) for blob in written.blobs})
         self.signing[origin] = log
         return state.seq + 1
 

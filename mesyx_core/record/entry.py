@@ -114,7 +114,9 @@ def check_payload(header: Header, payload: bytes) -> None:
 
 def entry_id(header: bytes) -> bytes:
     """The entry's id: the hash of its header."""
-    return hashlib.sha256(_ID + encoding.encode([header])).digest()
+    size = len(header)
+    head = bytes((0x81, 0x58, size)) if 24 <= size < 256 else encoding.encode([header])[:-size]
+    return hashlib.sha256(b"".join((_ID, head, header))).digest()
 
 
 def chain_start(origin: Origin) -> bytes:

@@ -30,6 +30,6 @@ class Recorder:
 
 def test_many_rows_go_in_few_statements() -> None:
     recorder = Recorder()
-    rows = [(n, b"header", b"payload") for n in range(128 + 32 + 8 + 2)]
+    rows = [(n, b"header", b"payload") for n in range(128 + 32 + 8 + 3)]
     Statements(sqlite.dialect()).insert(recorder, ENTRY, rows)  # type: ignore[arg-type]  # all of a connection it needs
-    assert recorder.ran == [(3 * n, 3 * n) for n in (128, 32, 8, 1, 1)]
+    assert recorder.ran == [(3 * n, 3 * n) for n in (128, 32, 8, 2, 1)]
