@@ -4,10 +4,11 @@ store.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Protocol
 
-from mesyx_core.api.message import Body, Bytes
+from mesyx_core.api.message import Body, Bytes, Scalar
 from mesyx_core.journal import PendingBlob
 from mesyx_core.record.content import BlobRef
 from mesyx_core.vault.stream import CHUNK, SEALED_CHUNK, BlobSealer, chunk_count, open_chunk
@@ -59,9 +60,12 @@ class Spool:
     stores.
     """
 
-    def __init__(self, blobs: Blobs, stores: Callable[[], int], peer: str = "") -> None:
+    def __init__(
+        self, blobs: Blobs, stores: Callable[[], int], envelope: Mapping[str, Scalar] = MappingProxyType({})
+    ) -> None:
+        """`stores`: how many there are; `envelope` may name the peer that the bytes come from."""
         self._blobs = blobs
-        self._peer = peer
+        self._envelope = envelope
         self._stores = stores
         self._buffer = bytearray()
         self._sinks: list[tuple[PendingBlob, BlobSealer, bytes]] = []
@@ -76,8 +80,9 @@ class Spool:
             await self._flush()
 
     def _begin(self) -> None:
+        peer = " ".join(str(self._envelope.get(name, "")) for name in ("peer", "port"))
         for _ in range(self._stores()):
-            key = self._blobs.key(self._peer)
+            key = self._blobs.key(peer)
             self._sinks.append((self._blobs.new(), BlobSealer(key), key))
 
     async def _flush(self) -> None:

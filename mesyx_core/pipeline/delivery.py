@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from mesyx_core.api.errors import Refused, Temporary
-from mesyx_core.api.message import Body, Bytes, Message
+from mesyx_core.api.message import Body, Bytes, Message, Scalar
 from mesyx_core.api.roles import Filter
 from mesyx_core.api.verdict import ACCEPT, Receipt, Verdict
 from mesyx_core.journal import Draft, Log
@@ -81,8 +81,7 @@ class Delivery:
         self._draft = draft
         self._traced = 0
         self.stores: dict[bytes, tuple[Sealer, list[str]]] = {}
-        peer = " ".join(str(draft.envelope.get(name, "")) for name in ("peer", "port"))
-        self._spool = Spool(intake.blobs, lambda: len(self.stores), peer)
+        self._spool = Spool(intake.blobs, lambda: len(self.stores), draft.envelope)
 
     async def __aenter__(self) -> Delivery:
         return self
@@ -127,9 +126,11 @@ class Delivery:
 
     async def sealed(self, bodies: Sequence[Body]) -> tuple[list[tuple[Log, Draft]], Receipt]:
         """Judge for every recipient, then seal once for each store that takes part."""
+        envelope = {**self._draft.envelope, "trace": self._traced} if self._traced else self._draft.envelope
+        if not self._intake.filters:
+            return await self._unjudged(bodies, envelope)
         verdicts: dict[str, Verdict] = {}
         wanted: list[tuple[Sealer, Message, Verdict]] = []
-        envelope = {**self._draft.envelope, "trace": self._traced} if self._traced else self._draft.envelope
         for (sealer, addresses), body in zip(self.stores.values(), bodies, strict=True):
             message = replace(self._draft, body=body, recipients=tuple(addresses), envelope=envelope)
             for address in addresses:
@@ -140,9 +141,20 @@ class Delivery:
             return [], Receipt(verdicts=verdicts)
         return [await self._seal(*each) for each in wanted], Receipt(verdicts=verdicts)
 
+    async def _unjudged(
+        self, bodies: Sequence[Body], envelope: Mapping[str, Scalar]
+    ) -> tuple[list[tuple[Log, Draft]], Receipt]:
+        """The same without filters: the draft is sealed as it stands, and no message is made for any to see."""
+        draft, entries = self._draft, []
+        verdicts: dict[str, Verdict] = {}
+        for (sealer, addresses), body in zip(self.stores.values(), bodies, strict=True):
+            verdicts.update(dict.fromkeys(addresses, ACCEPT))
+            held, blobs = (body.ref, (body.blob,)) if isinstance(body, SealedBody) else (await _whole(body), ())
+            packed = content.pack(draft, held, recipients=addresses, envelope=envelope)
+            entries.append(await sealer.seal(Content(packed, draft.importance, blobs=blobs)))
+        return entries, Receipt(verdicts=verdicts)
+
     async def _judge(self, message: Message, address: str) -> Verdict:
-        if not self._intake.filters:
-            return ACCEPT
         return await judge(self._intake.filters, replace(message, recipients=(address,)), "receive")
 
     async def _seal(self, sealer: Sealer, message: Message, verdict: Verdict) -> tuple[Log, Draft]:

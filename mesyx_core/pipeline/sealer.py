@@ -17,7 +17,7 @@ from mesyx_core.record.entry import Kind
 from mesyx_core.record.payloads import CLIENTS, Target
 from mesyx_core.vault import age, epoch, seal
 from mesyx_core.vault.authority import Authority
-from mesyx_core.vault.keyset import Keyset, select
+from mesyx_core.vault.keyset import select
 from mesyx_core.vault.manifest import Manifest
 
 
@@ -70,7 +70,7 @@ class Chosen(NamedTuple):
     manifest: Manifest
     since: int
     until: int
-    keyset: Keyset
+    target: Target
 
 
 class Salts:
@@ -127,15 +127,11 @@ class Sealer:
         """The entry's draft and the log it is sealed for, to be committed at once. Its index is burnt whatever
         becomes of it.
         """
-        running = await self._epoch(self._aim(content))
+        now = self._now()
+        running = await self._epoch(self._aim(content, now), now)
         index, key = running.epoch.take()
-        context = seal.Context(
-            *running.log.origin,
-            kind=Kind.SEALED,
-            epoch=running.epoch.number,
-            index=index,
-            blobs=tuple((b.hash, b.size) for b in content.blobs),
-        )
+        blobs = tuple([(blob.hash, blob.size) for blob in content.blobs])
+        context = seal.Context(*running.log.origin, Kind.SEALED, running.epoch.number, index, blobs)
         synthetic, payload = seal.seal(key, context, content.data, self._salts.take)
         return running.log, Draft(Kind.SEALED, running.epoch.number, index, synthetic, payload, content.blobs)
 
@@ -152,30 +148,30 @@ class Sealer:
                 log = self.log
                 await self._commit([(log, self._close(target)) for target in list(self._running)])
 
-    def _aim(self, content: Content) -> Aim:
+    def _aim(self, content: Content, now: datetime) -> Aim:
         if isinstance(content.target, ToDay):
             return content.target
         if isinstance(content.target, ToNode):
             return Target("node", content.target.node)
         if content.target == "clients":
             return CLIENTS
-        return Target("keyset", self._keyset(content.importance).id)
+        return self._keyset(content.importance, int(now.timestamp()))
 
-    def _keyset(self, importance: Importance) -> Keyset:
+    def _keyset(self, importance: Importance, now: int) -> Target:
         """The choice holds until any keyset begins or ends, the manifest changes, or the clock goes back."""
         manifest = self._authority().effective
-        now = int(self._now().timestamp())
         known = self._chosen.get(importance)
         if known is not None and known.manifest is manifest and known.since <= now < known.until:
-            return known.keyset
+            return known.target
         chosen = select(manifest.keysets, now, importance, manifest.closed, last_epoch=self._last_began)
         if chosen is None:
             raise Temporary(
                 "no keyset of the store is open for this message", "add one on a client with `mesyx keyset add`"
             )
         turns = [time for keyset in manifest.keysets for time in (keyset.start, keyset.end) if time and time > now]
-        self._chosen[importance] = Chosen(manifest, now, min(turns, default=now + epoch.LIFETIME), chosen)
-        return chosen
+        target = Target("keyset", chosen.id)
+        self._chosen[importance] = Chosen(manifest, now, min(turns, default=now + epoch.LIFETIME), target)
+        return target
 
     def _recipients(self, aim: Aim) -> Sequence[str]:
         manifest = self._authority().effective
@@ -190,20 +186,20 @@ class Sealer:
             return (member.recipient,)
         return next(k.recipients for k in manifest.keysets if k.id == aim.id)
 
-    def _usable(self, aim: Aim) -> Running | None:
+    def _usable(self, aim: Aim, now: datetime) -> Running | None:
         running = self._running.get(aim)
-        if running is None or not running.epoch.left or not running.began <= self._now() < running.until:
+        if running is None or not running.epoch.left or not running.began <= now < running.until:
             return None
         if not _fixed(aim) and running.recipients != self._recipients(aim):
             return None  # a keyset never changes, but these: who was taken out must not read on to the epoch's end
         return running
 
-    async def _epoch(self, aim: Aim) -> Running:
-        running = self._usable(aim)
+    async def _epoch(self, aim: Aim, now: datetime) -> Running:
+        running = self._usable(aim, now)
         if running is not None:
             return running
         async with self._opening:
-            return self._usable(aim) or await self._open(aim)
+            return self._usable(aim, self._now()) or await self._open(aim)
 
     async def _open(self, aim: Aim) -> Running:
         """Close what ran for this target, draw a seed and make it durable, sealed."""

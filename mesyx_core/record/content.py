@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -48,12 +48,21 @@ class Content:
     """For the inner kinds: the decoded value, which the kind's own module checks."""
 
 
-def pack(message: Message, body: bytes | BlobRef) -> bytes:
-    """The bytes to seal for `message`; its own body is not looked at. An `Item` where that is certain by the types."""
+def pack(
+    message: Message,
+    body: bytes | BlobRef,
+    *,
+    recipients: Sequence[str] | None = None,
+    envelope: Mapping[str, Scalar] | None = None,
+) -> bytes:
+    """The bytes to seal for `message`; its own body is not looked at, nor what is given apart from it. An `Item` where
+    that is certain by the types."""
+    recipients = message.recipients if recipients is None else recipients
+    envelope = message.envelope if envelope is None else envelope
     inner: bytes | list[Any] = body if isinstance(body, bytes) else list(body)
-    fields = _fields(message)
+    fields = _fields(message, recipients, envelope)
     value = [VERSION, message.kind, fields, inner]
-    if _plain(fields, message):
+    if _plain(message, fields, recipients, envelope):
         return encoding.Item(encoding.encode_ordered(value))
     return encoding.encode(value)
 
@@ -123,7 +132,7 @@ _SCALAR_TYPES: Final = frozenset((str, bool, bytes, type(None)))  # an int by it
 _INT_BOUND: Final = 1 << 63
 
 
-def _fields(message: Message) -> dict[int, Any]:
+def _fields(message: Message, recipients: Sequence[str], envelope: Mapping[str, Scalar]) -> dict[int, Any]:
     """In ascending order, as deterministic CBOR wants them."""
     fields: dict[int, Any] = {_TIME: milliseconds(message.time)}
     if message.network != "mail":
@@ -136,14 +145,14 @@ def _fields(message: Message) -> dict[int, Any]:
         fields[_DIRECTION] = message.direction
     if message.sender:
         fields[_SENDER] = message.sender
-    if message.recipients:
-        fields[_RECIPIENTS] = list(message.recipients)
+    if recipients:
+        fields[_RECIPIENTS] = list(recipients)
     if message.claimed is not None:
         fields[_CLAIMED] = milliseconds(message.claimed)
     if message.network_id:
         fields[_NETWORK_ID] = message.network_id
-    if message.envelope:
-        fields[_ENVELOPE] = _ordered(message.envelope)
+    if envelope:
+        fields[_ENVELOPE] = _ordered(envelope)
     if message.tags:
         fields[_TAGS] = _ordered(message.tags)
     if message.importance != "normal":
@@ -155,7 +164,9 @@ def _fields(message: Message) -> dict[int, Any]:
     return fields
 
 
-def _plain(fields: Mapping[int, Any], message: Message) -> bool:
+def _plain(
+    message: Message, fields: Mapping[int, Any], recipients: Sequence[str], envelope: Mapping[str, Scalar]
+) -> bool:
     """Whether every value is of a type that gives one CBOR item which can be opened again: what a plugin puts into an
     envelope need not keep to its type."""
     for number, value in fields.items():
@@ -163,8 +174,10 @@ def _plain(fields: Mapping[int, Any], message: Message) -> bool:
             return False
     return (
         type(message.kind) is str
-        and _scalar(message.envelope.values())
-        and all(_scalar(many) for many in (message.recipients, message.tags.values(), message.flags) if many)
+        and _scalar(envelope.values())
+        and _scalar(recipients)
+        and (not message.tags or _scalar(message.tags.values()))
+        and (not message.flags or _scalar(message.flags))
     )
 
 

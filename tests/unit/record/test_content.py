@@ -169,7 +169,7 @@ def test_what_is_sealed_unseen_is_one_item(name: str) -> None:
     assert encoding.extent(packed) == len(packed)
 
 
-@pytest.mark.parametrize("value", [NOON, 1 << 64, ["a"], {"a": 1}, (), 1.5, frozenset("a")])
+@pytest.mark.parametrize("value", [NOON, 1 << 64, ["a"], {"a": 1}, ("a",), 1.5, frozenset("a")])
 @pytest.mark.parametrize("field", ["envelope", "tags", "recipients", "sender"])
 def test_what_a_plugin_gives_of_another_type_is_looked_through_before_it_is_sealed(field: str, value: Any) -> None:
     given: dict[str, Any] = {"recipients": (value,), "sender": value}
