@@ -17,7 +17,7 @@ from anyio.to_thread import run_sync
 
 from mesyx_core import config as configuration
 from mesyx_core import control
-from mesyx_core.api import Locked, MesyxError, Refused
+from mesyx_core.api import MesyxError, Refused, Temporary
 from mesyx_core.node import faults, secrets, verbs
 from mesyx_core.node.core import Node
 from mesyx_core.node.faults import single
@@ -79,11 +79,11 @@ async def _unlock(node: Node, passphrase_file: Path | None) -> None:
     if passphrase_file is None or not locked:
         return
     phrase = await run_sync(secrets.passphrase, passphrase_file)
-    refusals: list[Refused | Locked] = []
+    refusals: list[Refused | Temporary] = []
     for store in locked:
         try:
             await node.mailboxes.unlock(store, phrase)
-        except (Refused, Locked) as refused:
+        except (Refused, Temporary) as refused:
             refusals.append(refused)
     if len(refusals) == len(locked):
         raise refusals[0]

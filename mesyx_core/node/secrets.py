@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mesyx_core.api.errors import Misconfigured, Refused
+from mesyx_core.api.errors import Misconfigured, Refused, Temporary
 from mesyx_core.node import handover
 from mesyx_core.vault import age
 from mesyx_core.vault.encoding import EncodingError, decode, encode
@@ -83,13 +83,13 @@ class Keyring:
         return self._arrived(store).exists()
 
     def save(self, store: bytes, secrets: Secrets, phrase: str) -> None:
-        """Durable on return; never in clear on the disk, not even for a moment."""
+        """Durable on return; never in clear on the disk, not even for a moment. Raises Temporary."""
         with self._changing:
             self._save(store, secrets, phrase)
 
     def open(self, store: bytes, phrase: str) -> Secrets:
         """Takes about a second of one core, on purpose. Keys that have come from another client become this one's.
-        Raises Refused for a wrong passphrase or a damaged file.
+        Raises Refused for a wrong passphrase or a damaged file, Temporary where keys that came cannot be kept.
         """
         with self._changing:
             held = self._open(store, phrase) if self._file(store).exists() or not self.waits(store) else None
@@ -98,7 +98,7 @@ class Keyring:
                 return held
             try:
                 return self._take_in(store, held, phrase)
-            except Refused as error:
+            except (Refused, Temporary) as error:
                 if held is None:
                     raise
                 log.warning("private keys that came for a store stay closed: %s", error.what)
@@ -149,7 +149,10 @@ class Keyring:
     def forget(self, invitation: bytes) -> None:
         """The invitation is void. Keys that came by it and wait are left alone; harmless when there is none."""
         with self._changing:
-            waiting = [self._sent(file)[0] for file in self.folder.glob("*.arrived")]
+            try:
+                waiting = [self._sent(file)[0] for file in self.folder.glob("*.arrived")]
+            except Refused:  # who knows what it waits for
+                return
             if invitation not in waiting:
                 self._remove(self._invitation(invitation))
 
@@ -181,9 +184,15 @@ class Keyring:
     # --- files ------------------------------------------------------------------------------------------------------
 
     def _write(self, path: Path, data: bytes) -> None:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sync_folder(self.folder.parent)
-        write_durably(path, data)
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_folder(self.folder.parent)
+            write_durably(path, data)
+        except OSError as error:
+            raise Temporary(
+                f"{path}: cannot be written ({error.strerror or type(error).__name__})",
+                "make room on that disk, and mount it writable",
+            ) from error
 
     def _remove(self, path: Path) -> None:
         if path.exists():

@@ -107,6 +107,7 @@ def test_both_laptops_read_the_mail_and_see_each_others_flags(tmp_path: Path, ru
             told = pair.client.json("store", "add-node", "alice", line)
             assert told["keys"] == "short"
             assert told["roles"] == ["client", "exchange"]
+            assert pair.client.json("store", "add-node", "alice", line)["node"] == told["node"]
             if not runs:
                 assert [row["state"] for row in laptop2.json("store", "list")] == ["locked"]
                 laptop2.cli("store", "unlock", "alice", "--passphrase-file", phrase_file)
@@ -141,6 +142,38 @@ def test_both_laptops_read_the_mail_and_see_each_others_flags(tmp_path: Path, ru
             assert laptop2.stop() == 0
         finally:
             laptop2.kill()
+
+
+def test_short_keys_do_not_open_what_comes_after_their_keyset_and_all_keys_given_later_do(tmp_path: Path) -> None:
+    with cluster(tmp_path) as pair:
+        phone = second(tmp_path / "phone", free_port())
+        try:
+            phone.start()
+            pair.client.cli("store", "add-node", "alice", invitation(phone), "--keys", "short")
+            wait_for("an open store", lambda: phone.json("store", "list")[0]["state"] == "open")
+            secret = password(phone)
+            send(pair, "in time")
+            wait_for("the mail at the phone", lambda: subjects(phone, secret) == ["in time"])
+            assert pair.gateway.stop() == 0
+            pair.gateway.turn("+120d")
+            pair.gateway.start()
+            send(pair, "after the keyset")
+            both = ["after the keyset", "in time"]
+            wait_for("both mails at the laptop", lambda: subjects(pair.client, pair.password) == both)
+            wait_for("the entry at the phone", lambda: _locked(phone) == 1)
+            assert subjects(phone, secret) == ["in time"]
+
+            pair.client.cli("store", "add-node", "alice", invitation(phone), "--keys", "all")
+            wait_for("both mails at the phone", lambda: subjects(phone, secret) == both)
+            assert _locked(phone) == 0
+            assert set(held(phone, OTHER).identities) == set(held(pair.client, PASSPHRASE).identities)
+        finally:
+            phone.kill()
+
+
+def _locked(node: Node) -> int:
+    [store] = node.json("status")["stores"]
+    return int(store["mailbox"]["locked"])
 
 
 def test_the_long_term_keys_travel_when_they_are_asked_for_and_none_when_none_are(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import stat
@@ -17,6 +18,7 @@ import pytest
 from mesyx_core.cli import exits
 from mesyx_core.cli.app import root, run
 from mesyx_core.cli.show import harmless, nested, plain, table
+from mesyx_core.exchange.invitation import make
 
 Calls = list[tuple[str, dict[str, Any]]]
 Node = Callable[[Any], Calls]
@@ -99,6 +101,37 @@ def test_the_last_line_of_an_invite_is_the_invitation(node: Node, capsys: pytest
     )
     assert capsys.readouterr().out.splitlines()[-1] == "mesyx1abc"
     assert calls == [("node.invite", {"roles": ["accept"], "addresses": ["a@example.org"], "expires": 43200})]
+
+
+def test_an_invitation_to_be_a_client_comes_with_a_passphrase_and_no_other_does(
+    node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = node({"invitation": "mesyx1abc", "expires": "2026-12-01"})
+    invite = ["node", "invite", "--role", "client", "--role", "exchange"]
+    assert run(invite) == exits.USAGE
+    assert "--passphrase-file" in capsys.readouterr().err
+    assert run([*invite, "--passphrase-file", "p"]) == exits.OK
+    assert run(["node", "invite", "--role", "exchange", "--passphrase-file", "p"]) == exits.USAGE
+    [(verb, arguments)] = calls
+    assert verb == "node.invite"
+    assert arguments["passphrase_file"] == str(Path.cwd() / "p")
+
+
+@pytest.mark.parametrize(("answer", "asked"), [("y\n", True), ("n\n", False)])
+def test_who_is_at_a_terminal_sees_that_an_invitation_asks_for_private_keys(
+    node: Node, monkeypatch: pytest.MonkeyPatch, answer: str, asked: bool
+) -> None:
+    calls = node({"keys": "short", "welcome": "it is in"})
+    made = {role: make(bytes(32), (), frozenset({role}), (), 0, bytes).encode() for role in ("client", "accept")}
+    terminal = io.StringIO(answer)
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert (run(["store", "add-node", "alice", made["client"]]) == exits.OK) is asked
+    assert bool(calls) is asked
+    calls.clear()
+    assert run(["store", "add-node", "alice", made["client"], "--keys", "short"]) == exits.OK
+    assert run(["store", "add-node", "alice", made["accept"]]) == exits.OK
+    assert len(calls) == 2
 
 
 def test_the_last_word_of_a_new_login_is_the_password(node: Node, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mesyx_core.api import Refused
+from mesyx_core.api import Refused, Temporary
 from mesyx_core.exchange import frames
 from mesyx_core.node import handover
 from mesyx_core.node import secrets as files
@@ -193,6 +194,39 @@ def test_hostile_keys_are_refused_and_close_nothing_that_is_there(ring: Keyring,
     ring.arrive(STORE, INVITATION, brought(age.generate().recipient))  # the next try takes its place
     ring.save(STORE, SECRETS, "right")
     assert ring.open(STORE, "right") == SECRETS
+
+
+def test_a_full_disk_closes_no_store_and_loses_no_key(
+    ring: Keyring, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    recipient = ring.invite(INVITATION, "right")
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_durably", full)
+        with pytest.raises(Temporary, match="No space left"):
+            ring.arrive(STORE, INVITATION, brought(recipient))
+    assert not ring.has(STORE)
+    ring.arrive(STORE, INVITATION, brought(recipient))
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_durably", full)
+        with pytest.raises(Temporary, match="No space left"):
+            ring.open(STORE, "right")
+    assert ring.open(STORE, "right").identities == (SHORT.text, OWN.text)
+    ring.arrive(STORE, b"j" * 16, brought(ring.invite(b"j" * 16, "right"), LONG.text))
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_durably", full)
+        assert ring.open(STORE, "right").identities == (SHORT.text, OWN.text)
+    assert ring.open(STORE, "right").identities == (SHORT.text, OWN.text, LONG.text)
+
+
+def test_a_damaged_file_that_came_keeps_no_other_from_being_invited(ring: Keyring) -> None:
+    ring.arrive(STORE, INVITATION, brought(ring.invite(INVITATION, "right")))
+    (ring.folder / f"{STORE.hex()}.arrived").write_bytes(b"\xff")
+    ring.forget(INVITATION)
+    with pytest.raises(Refused, match="invite this node again"):
+        ring.open(STORE, "right")
 
 
 class Crash(Exception):
