@@ -46,6 +46,7 @@ class Journal:
         self._blobs = blobs
         self._stores = stores
         self._running: dict[Origin, Log] = {}
+        self._begun: set[Origin] = set()
         self._listeners: dict[object, Listener] = {}
         self._reader = Reader(database.readers)
         self._writer = Writer(database, blobs, stores, next_log, poster(), self._tell)
@@ -122,12 +123,17 @@ class Journal:
             transaction.write(log, write(Draft(Kind.START, 0, 0, b"", Start(manifest, named).encode())))
 
         self._running[origin] = log
+        self._begun.add(origin)
         try:
             await self._writer.run(work)
         except MesyxError:
             self._running.pop(origin, None)
             raise
         return log
+
+    def began(self, origin: Origin) -> bool:
+        """Whether this log was begun since the journal was opened: nobody else writes it."""
+        return origin in self._begun
 
     async def end_log(self, log: Log) -> None:
         """Write the end entry; nothing can follow. Raises LogEnded."""

@@ -76,6 +76,16 @@ class Authority:
         member = self._members.get(node)
         return member is not None and role in member.roles
 
+    def roles(self, node: bytes, incarnation: bytes, seq: int) -> frozenset[str]:
+        """What the writer of an entry may do in the store: a member's roles now; of what stands before the place where
+        a manifest cut a log off, all the roles that its node ever had."""
+        cut = next((cut for cut in self.effective.cuts if (cut.node, cut.incarnation) == (node, incarnation)), None)
+        if cut is not None and seq <= cut.seq:
+            past = (manifest.member(node) for manifest in self.manifests.values())
+            return frozenset(role for member in past if member is not None for role in member.roles)
+        member = self._members.get(node)
+        return member.roles if member is not None else frozenset()
+
     def __contains__(self, hash: object) -> bool:
         return hash in self.manifests
 
