@@ -132,6 +132,7 @@ class Peers:
                 "store": store.name if (store := self._node.stores.get(each.store)) else "",
                 "node": each.member.node.hex(),
                 "why": each.why,
+                "client": "client" in each.member.roles,
                 "remedy": f"check that it runs and answers at {' or '.join(each.member.dial)}",
             }
             for each in self._dialling.values()

@@ -110,6 +110,9 @@ def test_both_laptops_read_the_mail_and_see_each_others_flags(tmp_path: Path, ru
             assert pair.client.json("store", "add-node", "alice", line)["node"] == told["node"]
             if not runs:
                 assert [row["state"] for row in laptop2.json("store", "list")] == ["locked"]
+                _only_in_one_file(pair, laptop2)
+                everything = {**private_keys(pair), **forms(held(pair.client, PASSPHRASE).identities)}
+                assert not in_clear(laptop2, everything)
                 laptop2.cli("store", "unlock", "alice", "--passphrase-file", phrase_file)
             wait_for("an open store", lambda: laptop2.json("store", "list")[0]["state"] == "open")
             second_password = password(laptop2)
@@ -169,6 +172,17 @@ def test_short_keys_do_not_open_what_comes_after_their_keyset_and_all_keys_given
             assert set(held(phone, OTHER).identities) == set(held(pair.client, PASSPHRASE).identities)
         finally:
             phone.kill()
+
+
+def _only_in_one_file(pair: Pair, node: Node) -> None:
+    """The keys that came are in no log, not even sealed."""
+    (path,) = (node.folder / "state" / "keys").glob("*.arrived")
+    sealed = path.read_bytes()
+    pieces = {f"piece {at}": sealed[at : at + 48] for at in range(0, len(sealed) - 48, 480)}
+    assert len(pieces) > 3
+    assert not in_clear(pair.gateway, pieces)
+    assert not in_clear(pair.client, pieces)
+    assert in_clear(node, pieces) == {f"{piece} in {path}" for piece in pieces}
 
 
 def _locked(node: Node) -> int:

@@ -38,11 +38,9 @@ async def create(node: Node, name: str, passphrase_file: str | None = None, pass
             f"{name!r} cannot be a store's name", "1 to 64 characters, no white space, @ or /: people log in with it"
         )
     phrase = await given(passphrase_file, passphrase)
-    held = next((store for store in node.stores if store.name == name), None)
-    if held is not None:
-        return await _again(node, held, phrase)
     with node.stores.making(name):
-        return await _create(node, name, phrase)
+        held = next((store for store in node.stores if store.name == name), None)
+        return await (_create(node, name, phrase) if held is None else _again(node, held, phrase))
 
 
 async def _create(node: Node, name: str, phrase: str) -> Any:
