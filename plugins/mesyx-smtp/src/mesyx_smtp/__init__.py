@@ -12,3 +12,12 @@ def mesyx_ingresses() -> list[Provider]:
     from mesyx_smtp.server import open_ingress
 
     return [Provider(name="smtp", config=IngressConfig, open=open_ingress, summary="takes in mail as an MX")]
+
+
+@hookimpl
+def mesyx_egresses() -> list[Provider]:
+    """The way out: `use = "smtp"` in an [egress.NAME] section."""
+    from mesyx_smtp.egress.config import EgressConfig
+    from mesyx_smtp.egress.sender import open_egress
+
+    return [Provider(name="smtp", config=EgressConfig, open=open_egress, summary="sends mail by MX or a smarthost")]
