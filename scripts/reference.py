@@ -21,7 +21,7 @@ from mesyx_core.api import roles
 from mesyx_core.api.provider import Hooks
 from mesyx_core.cli import exits
 from mesyx_core.cli.app import root
-from mesyx_core.config import KINDS, NodeConfig
+from mesyx_core.config import KINDS, NodeConfig, Sending
 from mesyx_core.config.refusal import nested
 from mesyx_core.config.secret import is_secret
 from mesyx_core.plugins import Registry
@@ -56,6 +56,12 @@ def config_page() -> str:
     for kind, uses in Registry().models().items():
         for use, model in sorted(uses.items()):
             parts += [f"## {kind}: {use}", first_paragraph(model), keys(model)]
+        if kind == "egress":
+            parts += [
+                "## every egress",
+                "The queue is the node's: these keys stand beside the plugin's own.",
+                keys(Sending),
+            ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -117,10 +123,11 @@ def default(value: Any, field: Any) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple | list | set | frozenset):
-        return "`[" + ", ".join(f'"{each}"' for each in sorted(map(str, value))) + "]`"
+        texts = list(map(str, value)) if isinstance(value, tuple | list) else sorted(map(str, value))
+        return "`[" + ", ".join(f'"{each}"' for each in texts) + "]`"
     if hasattr(value, "human_readable"):
         return f'`"{value.human_readable(separator=" ").replace(".0 ", " ")}"`'
-    return f"`{value}`" if isinstance(value, int | float) else f'`"{value}"`'
+    return f"`{value}`" if type(value) in (int, float) else f'`"{value}"`'
 
 
 def cell(text: str | None) -> str:

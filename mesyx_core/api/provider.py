@@ -29,6 +29,8 @@ class Provider:
     open_account: Callable[[Any, Any, Any], AbstractAsyncContextManager[Any]] | None = None
     """(role object, account, Context)."""
     summary: str = ""
+    network: str = "mail"
+    """Of an egress: which messages are its, by `Message.network`."""
 
 
 class Control(Protocol):

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "store": "store",
     "node": "node",
     "login": "login",
+    "queue": "queue",
     "trace": "watch",
     "plugin": "plugin",
     "demo": "run",

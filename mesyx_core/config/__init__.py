@@ -4,8 +4,10 @@ from mesyx_core.config.initial import write_initial
 from mesyx_core.config.model import KINDS, Config, NodeConfig, Role, Section, SectionKind, load, parse
 from mesyx_core.config.refusal import ConfigRefused, Problem
 from mesyx_core.config.schema import json_schema
+from mesyx_core.config.sending import Sending
 
 __all__ = [
-    "KINDS", "Config", "ConfigRefused", "NodeConfig", "Problem", "Role", "Section", "SectionKind", "json_schema",
+    "KINDS", "Config", "ConfigRefused", "NodeConfig", "Problem", "Role", "Section", "SectionKind", "Sending",
+    "json_schema",
     "load", "parse", "write_initial",
 ]  # fmt: skip

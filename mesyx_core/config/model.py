@@ -11,8 +11,10 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from mesyx_core.config.duration import Duration
 from mesyx_core.config.refusal import ConfigRefused, Problem, describe, suggestion
 from mesyx_core.config.secret import fill_in, in_clear
+from mesyx_core.config.sending import Sending
 
 Role: TypeAlias = Literal["accept", "exchange", "client", "reencrypt"]
 SectionKind: TypeAlias = Literal["ingress", "egress", "transport", "crypto", "filter", "access"]
@@ -43,6 +45,9 @@ class NodeConfig(BaseModel):
     """Disk that one store may fill before this node answers strangers "try again later"."""
     disk_reserve: Annotated[ByteSize, Field(examples=["256 MiB"])] = ByteSize(256 << 20)
     """Free disk below which this node takes in nothing more."""
+    resume_after: Annotated[Duration, Field(examples=["1h"])] = Duration(3600)
+    """How long, after a start, what waits to be sent waits for a session with another member of its store. A gateway
+    that was restored from a backup hears there what it has sent since."""
     connections: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Connections that all listeners together hold open."""
     peer_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 100
@@ -65,7 +70,9 @@ class Section:
     name: str
     use: str
     table: Mapping[str, Any] = field(default_factory=dict)
-    """All keys but `use`."""
+    """The plugin's own keys."""
+    sending: Sending = field(default_factory=Sending)
+    """For an egress: the keys that all of them have."""
 
     @property
     def path(self) -> str:
@@ -183,7 +190,14 @@ def _sections(tables: Any, kind: SectionKind, file: Path, problems: list[Problem
                 Problem(file, f"[{kind}.{name}] use", "must be a string", 'write the plugin\'s name, like use = "smtp"')
             )
             continue
-        found.append(Section(file, kind, name, use, {key: value for key, value in table.items() if key != "use"}))
+        common = Sending.model_fields if kind == "egress" else {}
+        own = {key: value for key, value in table.items() if key != "use" and key not in common}
+        try:
+            sending = checked(Sending, {key: table[key] for key in common if key in table}, file, f"{kind}.{name}")
+        except ConfigRefused as refused:
+            problems += refused.problems
+            continue
+        found.append(Section(file, kind, name, use, own, sending))
     return found
 
 

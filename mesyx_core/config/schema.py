@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from mesyx_core.config.model import KINDS, NodeConfig, SectionKind
 from mesyx_core.config.secret import SUFFIX, is_secret
+from mesyx_core.config.sending import Sending
 
 Known = Mapping[SectionKind, Mapping[str, type[BaseModel]]]
 """For each kind of section the config models by what `use` may be."""
@@ -17,15 +18,21 @@ Known = Mapping[SectionKind, Mapping[str, type[BaseModel]]]
 
 def json_schema(known: Known) -> dict[str, JsonValue]:
     """Schema of a whole mesyx.toml with the plugins in `known`; an instance takes the schema of its `use`."""
-    models: list[type[BaseModel]] = [NodeConfig, *(model for uses in known.values() for model in uses.values())]
+    models: list[type[BaseModel]] = [
+        NodeConfig,
+        Sending,
+        *(model for uses in known.values() for model in uses.values()),
+    ]
     refs, definitions = models_json_schema(
         [(m, "validation") for m in dict.fromkeys(models)], ref_template="#/$defs/{model}"
     )
     schemas = {model: definitions["$defs"][refs[model, "validation"]["$ref"].rpartition("/")[2]] for model in models}
     for model, schema in schemas.items():
         _let_secrets_be_files(model, schema)
-        if model is not NodeConfig:
+        if model not in (NodeConfig, Sending):
             schema.setdefault("properties", {})["use"] = {"type": "string"}
+    for model in known.get("egress", {}).values():
+        schemas[model]["properties"] |= schemas[Sending]["properties"]
     properties: dict[str, Any] = {"node": refs[NodeConfig, "validation"]}
     for kind in KINDS:
         uses = {use: refs[model, "validation"] for use, model in known.get(kind, {}).items()}

@@ -40,6 +40,7 @@ from mesyx_core.node.home import Home
 from mesyx_core.node.instances import Instances, Running
 from mesyx_core.node.logins import Logins
 from mesyx_core.node.mailboxes import Mailboxes
+from mesyx_core.node.outgoing import Outgoing
 from mesyx_core.node.peers import Peers
 from mesyx_core.node.rows import SealedRows
 from mesyx_core.node.secrets import Keyring, passphrase
@@ -93,6 +94,7 @@ class Node:
             commit=self._commit,
             limit=config.node.size_limit,
         )
+        self.outgoing = Outgoing(self)
         self.started = time.monotonic()
         self.tasks: TaskGroup | None = None
         self.owner_key: Path | None = None
@@ -161,7 +163,9 @@ class Node:
         self.registry.refresh()
         bound = self.registry.bind_all(fresh)
         self.config = fresh
-        return await self.instances.replace(bound)
+        done = await self.instances.replace(bound)
+        self.outgoing.refresh()
+        return done
 
     # --- the way in -------------------------------------------------------------------------------------------------
 

@@ -97,6 +97,7 @@ async def _serve(node: Node, ready: Callable[[Node], None], stop: anyio.Event | 
         await node.instances.start(tasks)
         async with control.listening(node.home.socket, lambda verb, arguments: verbs.perform(node, verb, arguments)):
             tasks.start_soon(node.peers.run)
+            tasks.start_soon(node.outgoing.run)
             if stop is None:
                 settle()
             ready(node)

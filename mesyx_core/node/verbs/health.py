@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 async def status(node: Node) -> Any:
+    outbox = node.outgoing.status()
     return {
         "node": node.config.node.name,
         "key": node.key.public.hex(),
@@ -33,6 +34,7 @@ async def status(node: Node) -> Any:
             }
             for each in node.instances.running
         ],
+        **({} if outbox is None else {"outbox": outbox}),
         "stores": [await _store(node, store) for store in node.stores],
     }
 
@@ -104,6 +106,8 @@ async def _findings(node: Node) -> AsyncIterator[dict[str, Any]]:
     for check in (_files, _instances, _stores, _peers):
         for finding in await check(node):
             yield finding
+    for finding in node.outgoing.findings():
+        yield finding
 
 
 async def _files(node: Node) -> list[dict[str, Any]]:
