@@ -47,7 +47,6 @@ def _work(words: list[str], out: str, kill: tuple[str, str] | None) -> None:
 
     real = age.encrypt_passphrase
     age.encrypt_passphrase = lambda *given, **options: real(*given, **{**options, "work": 4})
-    importlib.import_module("mesyx_core.node.kit").age.encrypt_passphrase = age.encrypt_passphrase
     if kill is not None:
         _arm(*kill)
     code = run(words)
