@@ -44,6 +44,18 @@ def unicode_domain(domain: str) -> str:
         raise Refused(f"{domain!r} is not a domain name", "write it as it is registered") from None
 
 
+def ascii_domain(domain: str) -> str:
+    """A domain as DNS and old servers know it, its labels as A-labels. "" for a name that IDNA does not allow."""
+    if domain.isascii():
+        return domain
+    import idna
+
+    try:
+        return idna.encode(domain[:256], uts46=True).decode("ascii")
+    except (idna.IDNAError, UnicodeError):
+        return ""
+
+
 def printable(text: str) -> bool:
     """No control, format or space character is in it, joiners excepted: what is shown is what is there."""
     return all(c in _JOINERS or unicodedata.category(c) not in _UNSEEN for c in text)

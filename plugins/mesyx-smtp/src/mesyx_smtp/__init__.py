@@ -21,3 +21,13 @@ def mesyx_egresses() -> list[Provider]:
     from mesyx_smtp.egress.sender import open_egress
 
     return [Provider(name="smtp", config=EgressConfig, open=open_egress, summary="sends mail by MX or a smarthost")]
+
+
+@hookimpl
+def mesyx_accesses() -> list[Provider]:
+    """Submission: `use = "smtp"` in an [access.NAME] section."""
+    from mesyx_smtp.config import SubmissionConfig
+    from mesyx_smtp.submission.access import open_submission
+
+    summary = "takes mail to be sent from people's programs"
+    return [Provider(name="smtp", config=SubmissionConfig, open=open_submission, summary=summary)]

@@ -1,10 +1,10 @@
-"""Config of an [ingress.NAME] section with use = "smtp"."""
+"""Config of [ingress.NAME] and [access.NAME] sections with use = "smtp"."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, model_validator
 
-from mesyx_core.wire.tls import TlsSettings
+from mesyx_core.wire.tls import TlsSettings, in_clear
 from mesyx_smtp.limits import Limits
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
@@ -23,8 +23,8 @@ class Timeouts(BaseModel):
     """Seconds for the TLS handshake."""
 
 
-class IngressConfig(BaseModel):
-    """Mail from the network: an MX."""
+class ServerConfig(BaseModel):
+    """What listens for SMTP."""
 
     model_config = _STRICT
 
@@ -55,3 +55,35 @@ class IngressConfig(BaseModel):
     def limits(self) -> Limits:
         """What the engine holds each connection to."""
         return Limits(size=int(self.size), recipients=self.recipients, errors=self.errors)
+
+
+class IngressConfig(ServerConfig):
+    """Mail from the network: an MX."""
+
+
+class SubmissionTimeouts(Timeouts):
+    """Seconds of silence before the server gives up on a mail program, and to log in within."""
+
+    login: float = Field(default=60, gt=0, examples=[60])
+    """Seconds from the greeting to a successful log-in."""
+
+
+class SubmissionConfig(ServerConfig):
+    """People's programs log in and hand over mail to be sent (RFC 6409)."""
+
+    listen: str = Field(default="127.0.0.1:1587", examples=["127.0.0.1:1587", "0.0.0.0:465"])
+    """Address to listen on, host:port."""
+    tls: TlsSettings = TlsSettings()
+    """TLS of this listener; it can be off on a loopback address only."""
+    memory: ByteSize = Field(default=ByteSize(256 * 1024**2), ge=1024**2, examples=["256MiB"])
+    """Messages that may be in memory at once, over all connections."""
+    timeouts: SubmissionTimeouts = SubmissionTimeouts()
+    """When silence ends a connection."""
+
+    @model_validator(mode="after")
+    def _private(self) -> SubmissionConfig:
+        if in_clear(self.listen, self.tls):
+            raise ValueError(
+                'passwords would cross a network in clear; leave tls.mode out, or listen on "127.0.0.1:1587"'
+            )
+        return self

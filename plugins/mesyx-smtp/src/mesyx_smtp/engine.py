@@ -6,9 +6,9 @@ Events with an answer hold everything back until it comes, so replies leave in t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mesyx_core.api import Receipt, Verdict
 from mesyx_core.wire.lines import LineError, Lines, LineTooLong
@@ -20,18 +20,19 @@ from mesyx_smtp.limits import LINE, Limits
 from mesyx_smtp.transaction import Transaction
 
 
-class _State(Enum):
+class State(Enum):
+    """What the engine is at."""
+
     COMMAND = auto()
     RECIPIENT = auto()  # a Recipient event waits for its answer
     CONTENT = auto()
     CHUNK = auto()  # BDAT's: takes bytes, or has taken all and is to be answered
     COMMIT = auto()  # the last Content event waits for its answer
     TLS = auto()  # StartTls waits for its answer
+    LOGIN = auto()  # a Login event waits for its answer
     CLOSING = auto()
     OVER = auto()
 
-
-_WAITING = frozenset({_State.RECIPIENT, _State.COMMIT, _State.TLS})
 
 _NOT_OFFERED = frozenset({b"AUTH", b"ETRN", b"EXPN", b"SAML", b"SEND", b"SOML", b"TURN"})
 
@@ -39,16 +40,22 @@ _NOT_SMTP = frozenset({b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PAT
 """A browser that was talked into speaking to port 25."""
 
 
-def _always() -> bool:
+def always() -> bool:
+    """No limit."""
     return True
 
 
 class Engine:
     """One connection. `tls`: STARTTLS is offered. `admit`: whether one more message may begin now."""
 
-    def __init__(
-        self, hostname: str, limits: Limits, *, tls: bool = False, admit: Callable[[], bool] = _always
-    ) -> None:
+    DSN: ClassVar[bool] = False
+    """RFC 3461's parameters are offered."""
+    AUTH: ClassVar[bool] = False
+    """RFC 4954's are."""
+    KEPT: ClassVar[str] = "sealed"
+    """What has happened to a message that was kept."""
+
+    def __init__(self, hostname: str, limits: Limits, *, tls: bool = False, admit: Callable[[], bool] = always) -> None:
         self.hello = ""
         """The peer's name for itself."""
         self.extended = False
@@ -63,7 +70,7 @@ class Engine:
         self._scanner = _NO_CONTENT
         self._chunks = _NO_CHUNKS
         self._output = bytearray()
-        self._state = _State.COMMAND
+        self._state = State.COMMAND
         self._refusal: bytes | None = None  # the node's own, told when the content has ended
         self._stopping = False
         self._errors = 0
@@ -79,7 +86,7 @@ class Engine:
     @property
     def in_content(self) -> bool:
         """Between DATA's 354 and the end of the message, or inside a chunk."""
-        return self._state is _State.CONTENT or self._state is _State.CHUNK
+        return self._state is State.CONTENT or self._state is State.CHUNK
 
     def greet(self) -> None:
         """Say 220."""
@@ -87,7 +94,7 @@ class Engine:
 
     def feed(self, data: bytes) -> None:
         """Bytes from the peer."""
-        if self._state is not _State.OVER:
+        if self._state is not State.OVER:
             self._lines.feed(data)
 
     def output(self) -> bytes:
@@ -100,7 +107,7 @@ class Engine:
         """Work until something needs the driver; None: needs more input, or an answer."""
         event: Event | None = None
         while event is None:
-            if self._state is _State.COMMAND:
+            if self._state is State.COMMAND:
                 if self._stopping:
                     self._close(replies.SHUTDOWN)
                     continue
@@ -112,16 +119,16 @@ class Engine:
                 if line is None:
                     return None
                 event = self._obey(line)
-            elif self._state is _State.CONTENT:
+            elif self._state is State.CONTENT:
                 if not self._lines.size:
                     return None
                 event = self._scan()
-            elif self._state is _State.CHUNK:
+            elif self._state is State.CHUNK:
                 if self._chunks.left and not self._lines.size:
                     return None
                 event = self._chunk()
-            elif self._state is _State.CLOSING:
-                self._state = _State.OVER
+            elif self._state is State.CLOSING:
+                self._state = State.OVER
                 self._lines.clear()
                 return Close()
             else:
@@ -130,9 +137,9 @@ class Engine:
 
     def recipient(self, verdict: Verdict) -> None:
         """Answer a Recipient event."""
-        assert self._state is _State.RECIPIENT
+        assert self._state is State.RECIPIENT
         assert self.transaction is not None
-        self._state = _State.COMMAND
+        self._state = State.COMMAND
         if verdict.word == "reject":
             self._error(replies.recipient(verdict))
         else:
@@ -141,9 +148,9 @@ class Engine:
 
     def kept(self, receipt: Receipt) -> None:
         """Answer the last Content event: durable, or refused by filters."""
-        assert self._state is _State.COMMIT
+        assert self._state is State.COMMIT
         self._finish()
-        reply = replies.receipt(receipt)
+        reply = replies.receipt(receipt, self.KEPT)
         if reply.startswith(b"2"):
             self._errors = self._idle = 0
             self._output += reply
@@ -155,16 +162,16 @@ class Engine:
         if self.in_content:
             self._refusal = reply
             self._drop()
-        elif self._state is _State.COMMIT:
+        elif self._state is State.COMMIT:
             self._finish()
             self._output += reply
-        elif self._state is _State.RECIPIENT:
-            self._state = _State.COMMAND
+        elif self._state is State.RECIPIENT:
+            self._state = State.COMMAND
             self._output += reply
 
     def secured(self) -> None:
         """TLS is on: what was said before counts for nothing (RFC 3207, section 4.2)."""
-        self._state = _State.COMMAND
+        self._state = State.COMMAND
         self.secure = True
         self.hello = ""
         self.extended = False
@@ -198,12 +205,16 @@ class Engine:
         return None
 
     def _ehlo(self, argument: bytes) -> Event | None:
-        lines = [self._hostname, "PIPELINING", f"SIZE {self._limits.size}", "8BITMIME", "SMTPUTF8", "CHUNKING"]
-        lines.append("ENHANCEDSTATUSCODES")
+        lines = [self._hostname, *self._extensions()]
         if self._tls and not self.secure:
             lines.append("STARTTLS")
         text = "".join(f"250-{line}\r\n" for line in lines) + "250 HELP\r\n"
         return self._greeted(argument, text, extended=True)
+
+    def _extensions(self) -> list[str]:
+        """What EHLO offers, besides STARTTLS."""
+        size = f"SIZE {self._limits.size}"
+        return ["PIPELINING", size, "8BITMIME", "SMTPUTF8", "CHUNKING", "ENHANCEDSTATUSCODES"]
 
     def _helo(self, argument: bytes) -> Event | None:
         return self._greeted(argument, f"250 {self._hostname}\r\n", extended=False)
@@ -221,14 +232,21 @@ class Engine:
             return self._error(replies.HELLO_FIRST)
         if self.transaction is not None:
             return self._error(replies.MAIL_TWICE)
-        given = arguments.sender(argument, self._limits.size, dsn=False, login=False)
+        given = arguments.sender(argument, self._limits.size, dsn=self.DSN, login=self.AUTH)
         if isinstance(given, bytes):
             return self._error(given)
+        refusal = self._refused(given.address)
+        if refusal is not None:
+            return self._error(refusal)
         if not self._admit():
             self._output += replies.TOO_FAST
             return None
-        self.transaction = Transaction(given.address, given.eight_bit, given.utf8, given.envelope)
+        self.transaction = Transaction(given.address, given.eight_bit, given.utf8, dict(given.envelope))
         self._output += replies.SENDER_OK
+        return None
+
+    def _refused(self, sender: str) -> bytes | None:
+        """Why mail of this sender is not taken; an MX takes everybody's."""
         return None
 
     def _rcpt(self, argument: bytes) -> Event | None:
@@ -236,7 +254,7 @@ class Engine:
             return self._error(replies.MAIL_FIRST)
         if self.transaction.chunked:
             return self._error(replies.IN_CHUNKS)
-        given = arguments.recipient(argument, utf8=self.transaction.utf8, dsn=False)
+        given = arguments.recipient(argument, utf8=self.transaction.utf8, dsn=self.DSN)
         if isinstance(given, bytes):
             return self._error(given)
         address = given.address
@@ -246,9 +264,10 @@ class Engine:
         if len(self.transaction.recipients) >= self._limits.recipients:
             self._output += replies.TOO_MANY_RECIPIENTS
             return None
+        self.transaction.envelope.update(given.envelope)
         self.transaction.asked = address
         self.transaction.begun = True
-        self._state = _State.RECIPIENT
+        self._state = State.RECIPIENT
         return Recipient(address)
 
     def _data(self, argument: bytes) -> Event | None:
@@ -263,7 +282,7 @@ class Engine:
         if self._lines.size:  # to go on would be to take a message for commands, or commands for a message
             return self._close(replies.TALKED_TOO_SOON)
         self._scanner = Scanner(self._limits.size, self._limits.received)
-        self._state = _State.CONTENT
+        self._state = State.CONTENT
         self._refusal = None
         self._output += replies.GO_AHEAD
         return None
@@ -288,7 +307,7 @@ class Engine:
         if self._chunks.size + chunk.size > 2 * self._limits.size:
             self._close(replies.TOO_MUCH)
             return self._aborted()
-        self._state = _State.CHUNK
+        self._state = State.CHUNK
         return None
 
     def _rset(self, argument: bytes) -> Event | None:
@@ -322,10 +341,10 @@ class Engine:
             return self._error(replies.TLS_IN_MAIL)
         if self._lines.size:
             return self._close(replies.PLAIN_BEFORE_TLS)
-        self._state = _State.TLS
+        self._state = State.TLS
         return StartTls()
 
-    _COMMANDS: ClassVar[dict[bytes, Callable[[Engine, bytes], Event | None]]] = {
+    _COMMANDS: ClassVar[Mapping[bytes, Callable[[Any, bytes], Event | None]]] = {
         b"EHLO": _ehlo,
         b"HELO": _helo,
         b"MAIL": _mail,
@@ -347,7 +366,7 @@ class Engine:
         refusal = self._refusal or self._scanner.fault
         if self._scanner.ended:
             self._lines.feed(self._scanner.rest)
-            self._state = _State.COMMIT
+            self._state = State.COMMIT
             return Content(content, True) if refusal is None else self._refuse(refusal)
         if refusal is None:
             return Content(content, False) if content else None
@@ -362,12 +381,12 @@ class Engine:
         if refusal is not None:
             return self._aborted() if chunk.left else self._refuse(refusal)
         if chunk.ended:
-            self._state = _State.COMMIT
+            self._state = State.COMMIT
             return Content(content, True)
         if content:  # the chunk is answered only when the driver has dealt with this
             return Content(content, False)
         if not chunk.left:
-            self._state = _State.COMMAND
+            self._state = State.COMMAND
             self._output += replies.CHUNK_OK
         return None
 
@@ -381,7 +400,7 @@ class Engine:
         return aborted
 
     def _finish(self) -> None:
-        self._state = _State.COMMAND
+        self._state = State.COMMAND
         self._scanner = _NO_CONTENT
         self._chunks = _NO_CHUNKS
         self.transaction = None
@@ -415,9 +434,9 @@ class Engine:
         return None
 
     def _close(self, reply: bytes) -> Event | None:
-        if self._state not in (_State.CLOSING, _State.OVER):
+        if self._state not in (State.CLOSING, State.OVER):
             self._output += reply
-            self._state = _State.CLOSING
+            self._state = State.CLOSING
         return None
 
 

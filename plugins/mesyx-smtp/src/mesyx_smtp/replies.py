@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
-from mesyx_core.api import MesyxError, Receipt, Temporary, Verdict
+from mesyx_core.api import Locked, MesyxError, Receipt, Temporary, Verdict
 
 OK = b"250 2.0.0 OK\r\n"
 SENDER_OK = b"250 2.1.0 Sender OK\r\n"
@@ -39,6 +40,19 @@ IN_CHUNKS = b"503 5.5.1 Content comes by BDAT already\r\n"
 TLS_ALREADY = b"503 5.5.1 TLS is on already\r\n"
 TLS_IN_MAIL = b"503 5.5.1 Not inside a mail transaction\r\n"
 
+LOGGED_IN = b"235 2.7.0 Logged in\r\n"
+LOGIN_TWICE = b"503 5.5.1 Logged in already\r\n"
+LOGIN_IN_MAIL = b"503 5.5.1 Not inside a mail transaction\r\n"
+LOGIN_FIRST = b"530 5.7.0 Log in first\r\n"
+TLS_FIRST = b"530 5.7.0 Say STARTTLS and log in first\r\n"
+LOGIN_IN_CLEAR = b"538 5.7.11 Log in under TLS only\r\n"
+NO_MECHANISM = b"504 5.5.4 Mechanism not offered\r\n"
+CANCELLED = b"501 5.0.0 Log-in cancelled\r\n"
+NOT_BASE64 = b"501 5.5.2 Not base64\r\n"
+BAD_LOGIN = b"501 5.5.2 Not what this mechanism says\r\n"
+LOGIN_FAILED = b"535 5.7.8 Wrong name or app password\r\n"
+TOO_MANY_LOGINS = b"421 4.7.0 Too many failed log-ins, closing\r\n"
+
 BARE_CR_LF = b"550 5.6.0 Message has CR or LF alone; lines end with CRLF\r\n"
 NUL = b"550 5.6.0 Message has NUL bytes\r\n"
 TOO_BIG = b"552 5.3.4 Message too big\r\n"
@@ -69,6 +83,12 @@ def reply(code: int, status: str, text: str) -> bytes:
     return f"{code} {status} {clean}\r\n".encode()
 
 
+def foreign(identities: Collection[str]) -> bytes:
+    """MAIL by somebody who may send as `identities` only."""
+    may = ", ".join(sorted(identities)[:5]) or "nobody: grant the store an address first"
+    return reply(553, "5.7.1", f"This log-in may not send as that address; it may send as {may}")
+
+
 def recipient(verdict: Verdict) -> bytes:
     """What RCPT is answered."""
     if verdict.word != "reject":
@@ -78,10 +98,10 @@ def recipient(verdict: Verdict) -> bytes:
     return reply(550, "5.1.1", verdict.reason or "No such address here")
 
 
-def receipt(done: Receipt) -> bytes:
-    """What the end of DATA is answered: 250 if it was kept for any recipient."""
+def receipt(done: Receipt, kept: str = "sealed") -> bytes:
+    """What the end of DATA is answered: 250 if it was kept for any recipient, and what `kept` means."""
     if done.accepted:
-        return reply(250, "2.0.0", f"sealed as {done.trace}") if done.trace else OK
+        return reply(250, "2.0.0", f"{kept} as {done.trace}") if done.trace else OK
     rejects = sorted(done.verdicts.values(), key=lambda verdict: not verdict.temporary)
     if rejects and rejects[0].temporary:
         return reply(451, "4.7.1", rejects[0].reason or "Try again later")
@@ -90,6 +110,8 @@ def receipt(done: Receipt) -> bytes:
 
 def failure(error: MesyxError, code: int = 451, status: str = "4.3.0") -> bytes:
     """What an error of the node is answered; `code` and `status` if it is temporary."""
+    if isinstance(error, Locked):
+        return reply(454, "4.7.0", error.what)
     if isinstance(error, Temporary):
         return reply(code, status, error.what)
     return reply(554, "5.3.0", error.what)

@@ -1,8 +1,8 @@
-"""The ingress: a listener, its limits towards strangers, and its sessions."""
+"""A listener, its limits towards strangers, and its sessions; and the ingress, which is one that takes in from all."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -10,24 +10,24 @@ import anyio
 from mesyx_core.api import Context, Peer, Tls
 from mesyx_core.wire.limits import Buckets, Connections
 from mesyx_smtp import replies
-from mesyx_smtp.config import IngressConfig
-from mesyx_smtp.engine import Engine
+from mesyx_smtp.config import IngressConfig, ServerConfig
+from mesyx_smtp.engine import Engine, always
 from mesyx_smtp.session import Session
 
 GRACE = 5.0
 """Seconds that messages under way get when the instance stops."""
 
 
-class Ingress:
-    """One [ingress.NAME] that uses smtp."""
+class Server:
+    """One section of the config that listens for SMTP."""
 
-    def __init__(self, config: IngressConfig, context: Context) -> None:
+    def __init__(self, config: ServerConfig, context: Context) -> None:
         self.config = config
         self.context = context
         self.hostname = config.hostname or context.name
         self.tls: Tls = context.tls(config.tls)
         self.implicit = self.tls.mode == "implicit"
-        self._limits = config.limits
+        self.limits = config.limits
         self._connections = Connections(config.connections, config.connections_per_peer)
         self._buckets = (
             Buckets(config.messages_per_second, config.messages_burst, context.monotonic)
@@ -42,22 +42,24 @@ class Ingress:
         """Serve until cancelled; then messages under way get `GRACE`, all others are told 421."""
         self._stopping = False
         first = self.tls.context if self.implicit else None
-        listener = await self.context.listen(self.config.listen, lambda peer: Session(self, peer), tls=first)
+        listener = await self.context.listen(self.config.listen, self.session, tls=first)
         self.context.report("up", f"listening on {listener.address}")
         try:
             await anyio.sleep_forever()
         finally:
             await self._stop()
 
-    def engine(self, peer: Peer) -> Engine:
-        """A fresh engine for a connection from `peer`."""
-        buckets = self._buckets
-        return Engine(
-            self.hostname,
-            self._limits,
-            tls=self.tls.mode == "starttls",
-            admit=lambda: buckets is None or buckets.of(peer.host).take(),
-        )
+    def session(self, peer: Peer) -> Session:
+        """A fresh session for a connection from `peer`."""
+        engine = Engine(self.hostname, self.limits, tls=self.tls.mode == "starttls", admit=self.admit(peer))
+        return Session(self, peer, engine)
+
+    def admit(self, peer: Peer) -> Callable[[], bool]:
+        """Whether one more message may begin now."""
+        if self._buckets is None:
+            return always
+        bucket = self._buckets.of
+        return lambda: bucket(peer.host).take()
 
     def enter(self, session: Session) -> bytes | None:
         """Count a new connection; if there are enough, how it is turned away."""
@@ -90,6 +92,6 @@ class Ingress:
 
 
 @asynccontextmanager
-async def open_ingress(config: IngressConfig, context: Context) -> AsyncIterator[Ingress]:
+async def open_ingress(config: IngressConfig, context: Context) -> AsyncIterator[Server]:
     """`Provider.open`."""
-    yield Ingress(config, context)
+    yield Server(config, context)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, cast
 
 from mesyx_core.api import Delivery, Message, MesyxError, Peer
 from mesyx_smtp import replies, trace
-from mesyx_smtp.events import Close, Content, Event, Recipient, StartTls
+from mesyx_smtp.engine import Engine
+from mesyx_smtp.events import Close, Content, Event, Login, Recipient, StartTls
 from mesyx_smtp.transaction import Transaction
 
 if TYPE_CHECKING:
-    from mesyx_smtp.server import Ingress
+    from mesyx_smtp.server import Server
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +26,10 @@ BUFFERED = 256 * 1024
 class Session(asyncio.Protocol):
     """Reads as long as it can keep up, speaks as long as the peer listens. One watchdog, no timeout per read."""
 
-    def __init__(self, ingress: Ingress, peer: Peer) -> None:
+    def __init__(self, server: Server, peer: Peer, engine: Engine) -> None:
         self.peer = peer
-        self.engine = ingress.engine(peer)
-        self._ingress = ingress
+        self.engine = engine
+        self._server = server
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._task: asyncio.Task[None] | None = None
@@ -38,20 +40,20 @@ class Session(asyncio.Protocol):
         self._committing = False
         self._closing = False
         self._lost = False
-        self._tls = ""
-        self._literal = trace.literal(peer.host)
+        self.tls = ""
+        """Version and cipher, once TLS is on."""
         self._heard = self._loop.time()
 
     # --- called by the loop -------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        refusal = self._ingress.enter(self)
+        refusal = self._server.enter(self)
         if refusal is not None:
             transport.write(refusal)
             transport.close()
             return
-        if self._ingress.implicit:
+        if self._server.implicit:
             self._secured()
         self.engine.greet()
         self._flush()
@@ -86,15 +88,15 @@ class Session(asyncio.Protocol):
         if self._task is None:
             return
         if self._task.done():
-            self._ingress.leave(self)
+            self._server.leave(self)
         elif not self._committing:  # a commit goes on: what is kept must not depend on when the peer hangs up
             self._task.cancel()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if self._lost:
-            self._ingress.leave(self)
+            self._server.leave(self)
 
-    # --- called by the ingress ----------------------------------------------------------------------------------------
+    # --- called by the server ----------------------------------------------------------------------------------------
 
     def shutdown(self) -> None:
         """End as soon as no message is under way."""
@@ -110,19 +112,29 @@ class Session(asyncio.Protocol):
 
     def _watch(self) -> None:
         """The watchdog: looks when a limit could have been passed, and again at the next such time."""
-        limits, now = self._ingress.config.timeouts, self._loop.time()
+        limits, now = self._server.config.timeouts, self._loop.time()
         if self._closing:
             self._transport.abort()
             return
-        if self._input is None and self._room is None:  # it is we who work
+        if self.busy:
             self._heard = now
         left = self._heard + (limits.data if self.engine.in_content else limits.command) - now
         if left > 0:
             self._timer = self._loop.call_later(min(left, limits.command, limits.data), self._watch)
-        elif self._room is not None:
-            self.abort()
         else:
             self._timer = self._loop.call_later(limits.command, self._watch)
+            self.expire()
+
+    @property
+    def busy(self) -> bool:
+        """It is we who work, and the peer who waits."""
+        return self._input is None and self._room is None
+
+    def expire(self) -> None:
+        """Time is up: say so if it is heard, and close."""
+        if self._room is not None:
+            self.abort()
+        else:
             self.engine.timeout()
             self._work()
 
@@ -137,6 +149,8 @@ class Session(asyncio.Protocol):
                     after = await self._deliver(event)
                 elif isinstance(event, StartTls):
                     await self._start_tls()
+                elif isinstance(event, Login):
+                    await self.login(event)
                 event = await self._event() if after is None else after
             self._closing = True
             self._transport.close()
@@ -144,7 +158,7 @@ class Session(asyncio.Protocol):
             self._transport.abort()
             self.connection_lost(None)  # asyncio does not tell the protocol of a handshake's failure
         except Exception as error:
-            _tell(error)
+            tell(error)
             self._transport.abort()
 
     async def _event(self) -> Event:
@@ -188,7 +202,7 @@ class Session(asyncio.Protocol):
             self.engine.insecure()
             return
         self._transport.write(replies.START_TLS)
-        context, limit = self._ingress.tls.context, self._ingress.config.timeouts.tls
+        context, limit = self._server.tls.context, self._server.config.timeouts.tls
         assert context is not None
         transport = await self._loop.start_tls(
             self._transport, self, context, server_side=True, ssl_handshake_timeout=limit
@@ -202,7 +216,7 @@ class Session(asyncio.Protocol):
     def _secured(self) -> None:
         self.engine.secured()
         link = self._transport.get_extra_info("ssl_object")
-        self._tls = f"{link.version()} {link.cipher()[0]}"
+        self.tls = f"{link.version()} {link.cipher()[0]}"
 
     # --- a message ----------------------------------------------------------------------------------------------------
 
@@ -212,11 +226,11 @@ class Session(asyncio.Protocol):
         assert transaction is not None
         code, status = 451, "4.3.0"
         try:
-            async with self._ingress.context.deliver(self._draft(transaction)) as delivery:
+            async with self.begin(transaction) as delivery:
                 event = await self._recipients(delivery, event)
                 code, status = 452, "4.3.1"
                 if isinstance(event, Content):
-                    await delivery.trace(self._trace(transaction))
+                    await delivery.trace(self.trace(transaction))
                 while isinstance(event, Content):
                     await delivery.write(event.data)
                     if event.last:
@@ -228,7 +242,7 @@ class Session(asyncio.Protocol):
         except MesyxError as error:
             self.engine.fail(replies.failure(error, code, status))
         except Exception as error:
-            _tell(error)
+            tell(error)
             self.engine.fail(replies.INTERNAL)
         return None
 
@@ -239,7 +253,7 @@ class Session(asyncio.Protocol):
             except MesyxError as error:
                 self.engine.fail(replies.failure(error))
             except Exception as error:
-                _tell(error)
+                tell(error)
                 self.engine.fail(replies.INTERNAL)
             event = await self._event()
         return event
@@ -252,8 +266,17 @@ class Session(asyncio.Protocol):
         finally:
             self._committing = False
 
+    # --- what an MX does with it; submission does otherwise -----------------------------------------------------------
+
+    def begin(self, transaction: Transaction) -> AbstractAsyncContextManager[Delivery]:
+        """A delivery for its recipients and content."""
+        return self._server.context.deliver(self._draft(transaction))
+
+    async def login(self, event: Login) -> None:
+        """Answer a Login event; an MX's engine has none."""
+
     @property
-    def _protocol(self) -> str:
+    def protocol(self) -> str:
         """RFC 3848; RFC 6531, section 4.3."""
         transaction = self.engine.transaction
         utf8 = "UTF8" if transaction is not None and transaction.utf8 else ""
@@ -262,34 +285,34 @@ class Session(asyncio.Protocol):
     def _draft(self, transaction: Transaction) -> Message:
         return Message(
             kind="mail",
-            time=self._ingress.context.now(),
+            time=self._server.context.now(),
             sender=transaction.sender,
-            account=self._ingress.context.instance,
+            account=self._server.context.instance,
             envelope={
                 "reverse_path": transaction.sender,
                 "peer": self.peer.host,
                 "port": self.peer.port,
                 "hello": self.engine.hello,
-                "protocol": self._protocol,
-                "tls": self._tls,
+                "protocol": self.protocol,
+                "tls": self.tls,
                 "eight_bit": transaction.eight_bit,
                 **transaction.envelope,
             },
         )
 
-    def _trace(self, transaction: Transaction) -> bytes:
+    def trace(self, transaction: Transaction) -> bytes:
         return trace.headers(
             sender=transaction.sender,
             hello=self.engine.hello,
-            peer=self._literal,
-            host=self._ingress.hostname,
-            protocol=self._protocol,
+            peer=trace.literal(self.peer.host),
+            host=self._server.hostname,
+            protocol=self.protocol,
             recipients=transaction.recipients,
-            time=self._ingress.context.now(),
+            time=self._server.context.now(),
         )
 
 
-def _tell(error: Exception) -> None:
+def tell(error: Exception) -> None:
     """Log an error of our own by type and place; its text could hold somebody's mail."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "?"

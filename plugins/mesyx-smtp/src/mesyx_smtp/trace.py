@@ -12,6 +12,7 @@ from ipaddress import IPv6Address, ip_address
 _HELLO = re.compile(r"[A-Za-z0-9._:\-\[\]]{1,255}")
 
 
+@lru_cache(maxsize=1024)
 def literal(host: str) -> str:
     """An address as RFC 5321, section 4.1.3, writes it; "unknown" for what is none, like a Unix socket."""
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mesyx_core.api import Scalar
@@ -18,7 +17,7 @@ class Transaction:
     """BODY=8BITMIME was announced (RFC 6152). Content passes unchanged in either case."""
     utf8: bool = False
     """SMTPUTF8 was asked for (RFC 6531)."""
-    envelope: Mapping[str, Scalar] = field(default_factory=dict)
+    envelope: dict[str, Scalar] = field(default_factory=dict)
     """What else is kept of MAIL's and RCPT's parameters."""
     recipients: list[str] = field(default_factory=list)
     """Accepted ones, in order."""
