@@ -36,6 +36,9 @@ ACCEPT: Final = """
 # use = "smtp"
 # listen = "0.0.0.0:25"
 
+# Mail to the world, by MX; the key `smarthost` names a server to send it through instead.
+# [egress.smtp]
+
 # Refuse before taking in.
 # [[filter.rules.rule]]
 # sender = "*@spam.example"
@@ -47,6 +50,11 @@ CLIENT: Final = """
 # For your own programs, on this machine.
 # [access.imap]
 # listen = "127.0.0.1:1143"
+
+# They send by it too: user and app password as for IMAP.
+# [access.submission]
+# use = "smtp"
+# listen = "127.0.0.1:1587"
 """
 
 

@@ -121,4 +121,11 @@ def test_the_initial_file_s_comments_are_valid_sections(tmp_path: Path) -> None:
     lines = [line.partition("# ")[2] or line for line in file.read_text().splitlines()]
     active = "\n".join(line for line in lines if line.startswith("[") or " = " in line)
     sections = {section.path for section in parse(active, file).sections}
-    assert sections == {"ingress.mx", "filter.rules", "transport.https", "access.imap"}
+    assert sections == {
+        "ingress.mx",
+        "egress.smtp",
+        "filter.rules",
+        "transport.https",
+        "access.imap",
+        "access.submission",
+    }

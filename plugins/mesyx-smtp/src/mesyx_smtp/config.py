@@ -73,6 +73,8 @@ class SubmissionConfig(ServerConfig):
 
     listen: str = Field(default="127.0.0.1:1587", examples=["127.0.0.1:1587", "0.0.0.0:465"])
     """Address to listen on, host:port."""
+    hostname: str = Field(default="", pattern=r"^[A-Za-z0-9._\-]{0,255}$", examples=["mail.example.org"])
+    """The server's name in greetings, the node's name if empty; and in trace headers, which tell nothing if empty."""
     tls: TlsSettings = TlsSettings()
     """TLS of this listener; it can be off on a loopback address only."""
     memory: ByteSize = Field(default=ByteSize(256 * 1024**2), ge=1024**2, examples=["256MiB"])
