@@ -9,7 +9,7 @@ import click
 
 from mesyx_core.cli.command import ask, command, emit
 from mesyx_core.cli.show import plain, table
-from mesyx_core.cli.values import Name
+from mesyx_core.cli.values import Address, Name
 
 
 @click.group()
@@ -20,9 +20,17 @@ def login() -> None:
 @command("mesyx login add alice --label thunderbird", group=login, table=True)
 @click.argument("store", metavar="NAME", type=Name())
 @click.option("--label", type=Name(), default="default", show_default=True, help="What the log-in is for.")
-def add(store: str, label: str) -> None:
+@click.option(
+    "--identity",
+    "identities",
+    multiple=True,
+    type=Address(),
+    metavar="ADDRESS",
+    help="Let it send as this address alone, with any +tag; may be repeated. Else as all that the store is granted.",
+)
+def add(store: str, label: str, identities: tuple[str, ...]) -> None:
     """Make an app password for the store NAME; the last word printed. It is not shown again."""
-    emit(ask("login.add", {"store": store, "label": label}), _made)
+    emit(ask("login.add", {"store": store, "label": label, "identities": list(identities) or None}), _made)
 
 
 def _made(result: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,11 +13,13 @@ from mesyx_core.api import Message, View
 from mesyx_core.journal import Journal
 from mesyx_core.mailbox import directory, schema
 from mesyx_core.mailbox.feed import Feed, Progress
+from mesyx_core.mailbox.gateways import granted_by
 from mesyx_core.mailbox.keeping import Keeper
 from mesyx_core.mailbox.ledger import Ledger
 from mesyx_core.mailbox.model import SEQ, SEQ_MASK
 from mesyx_core.mailbox.news import News
 from mesyx_core.mailbox.opening import Opener
+from mesyx_core.mailbox.outbound import Outbound, Part
 from mesyx_core.mailbox.reading import Reader
 from mesyx_core.mailbox.seeds import Seeds
 from mesyx_core.mailbox.shelf import Shelf
@@ -37,6 +40,14 @@ class Writer(Protocol):
 
     async def message(self, message: Message) -> Dot:
         """Seal a person's own message as any other: by keyset, a large body as a blob."""
+
+    async def post(self, parts: Sequence[Part]) -> list[Dot]:
+        """Seal what is sent, in one transaction: a message as above, an `Ask` to its recipient of the day alone, a note
+        to the client recipients. A body above the inline limit gets a blob for each of them."""
+
+    @property
+    def node(self) -> bytes:
+        """This node's key."""
 
 
 class Trace(NamedTuple):
@@ -69,6 +80,9 @@ class Account:
         self.name = name
         self.writer = writer
         self.now = clock
+        self.random = random
+        self.journal = journal
+        self.authority = authority
         self.changing = asyncio.Lock()
         """One change at a time, so that each sees what the one before did."""
         database = open_database(
@@ -86,7 +100,9 @@ class Account:
         self.reader = Reader(journal, store, self.ledger, self.seeds)
         self.news = News(self.ledger)
         opener = Opener(self.ledger, self.seeds, authority)
-        self.feed = Feed(journal, store, self.ledger, opener, Keeper(self.ledger, self.shelf), self.news.publish)
+        self.outbound = Outbound(self)
+        keeper = Keeper(self.ledger, self.shelf)
+        self.feed = Feed(journal, store, self.ledger, opener, keeper, self.news.publish, self.outbound.wake)
 
     @classmethod
     @asynccontextmanager
@@ -123,12 +139,23 @@ class Account:
         self.ledger.database.close()
 
     async def run(self) -> None:
-        """Feed the index until cancelled."""
-        await self.feed.run()
+        """Feed the index, and seal what waits to be sent, until cancelled."""
+        outbound = asyncio.create_task(self.outbound.run())
+        try:
+            await self.feed.run()
+        finally:
+            outbound.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await outbound
 
-    def view(self) -> View:
-        """A view for one log-in."""
-        return AccountView(self)
+    def view(self, login: str = "", identities: Sequence[str] | None = None) -> View:
+        """A view for one log-in, which may send as every address granted to the store, or only as some of them."""
+        return AccountView(self, login, identities)
+
+    @property
+    def granted(self) -> set[str]:
+        """Addresses that gateways grant to the store, now."""
+        return granted_by(self.authority().effective)
 
     def unlock(self, identities: Sequence[age.Identity]) -> None:
         """Use these identities from now on, and open what waits for them."""
@@ -136,10 +163,12 @@ class Account:
         self.reader.forget()
         self.shelf.unlock(identities)
         self.feed.retry("locked", "epoch")
+        self.outbound.wake()
 
     def manifest_changed(self) -> None:
         """Judge again what was passed over because its node was no member."""
         self.feed.retry("member", "locked")
+        self.outbound.wake()
 
     async def status(self) -> Progress:
         """How far the store is opened."""

@@ -54,6 +54,7 @@ class Feed:
         opener: Opener,
         keeper: Keeper,
         publish: Callable[[int, Sequence[Changed]], None],
+        posted: Callable[[], None] = lambda: None,
     ) -> None:
         self._journal = journal
         self._store = store
@@ -61,6 +62,7 @@ class Feed:
         self._opener = opener
         self._keeper = keeper
         self._publish = publish
+        self._posted = posted
         self._heads: dict[tuple[bytes, bytes], int] = {}
         self._read: dict[int, int] = {}
         """How far each origin's entries were fetched; ahead of the cursor while a batch is being kept."""
@@ -220,6 +222,8 @@ class Feed:
         self._ready += kept.ready
         if kept.changed:
             self._publish(kept.modseq, kept.changed)
+        if kept.posted:
+            self._posted()
         waiters, self._waiters = self._waiters, []
         for dot, future in waiters:
             if future.done():

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mesyx_core.api import Changed, Locked
-from mesyx_core.mailbox import applying
+from mesyx_core.mailbox import applying, submissions
 from mesyx_core.mailbox.contents import Contents, Inside
 from mesyx_core.mailbox.ledger import Change, Ledger
 from mesyx_core.mailbox.model import Why
-from mesyx_core.mailbox.opening import Deed, Item, Later, Letter, NewEpoch, Nothing, Violation
+from mesyx_core.mailbox.opening import Deed, Item, Later, Letter, NewEpoch, Nothing, Violation, Word
 from mesyx_core.mailbox.shelf import Shelf
 from mesyx_core.record.ops import OpsError
 from mesyx_core.record.payloads import Target
@@ -32,6 +32,8 @@ class Kept(NamedTuple):
     """Entries that waited for something in it."""
     opened: int
     """Messages and ops in it."""
+    posted: bool
+    """It tells something new of what goes out."""
 
 
 class Keeper:
@@ -52,7 +54,7 @@ class Keeper:
                     _record(change, item)
             ready = change.retry_ready()
         opened = sum(isinstance(item, Letter | Deed) for item in items)
-        return Kept(change.modseq, change.changed, ready, opened)
+        return Kept(change.modseq, change.changed, ready, opened, bool(change.posted) or change.published)
 
     def _keep_insides(self, letters: list[Letter]) -> dict[int, Why]:
         """Which of them could not be kept, and why."""
@@ -85,6 +87,8 @@ def _record(change: Change, item: Item) -> None:
         _letter(change, item)
     elif isinstance(item, Deed):
         _deed(change, item)
+    elif isinstance(item, Word):
+        _word(change, item)
     elif isinstance(item, NewEpoch):
         change.learn(item.entry, item.number, item.epoch)
     elif isinstance(item, Nothing):
@@ -107,7 +111,17 @@ def _letter(change: Change, letter: Letter) -> None:
             change.violation(entry, _REPEATED)
             return
         change.arrive(letter.arrival._replace(keyset=change.keyset(letter.target)))
+        if letter.copy is not None:
+            submissions.file(change, entry, letter.copy)
     change.passed(entry)
+
+
+def _word(change: Change, word: Word) -> None:
+    if change.use(word.entry, word.place):
+        submissions.tell(change, word.entry, word.value, word.day)
+        change.passed(word.entry)
+    else:
+        change.violation(word.entry, _REPEATED)
 
 
 def _deed(change: Change, deed: Deed) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator
 from typing import Any, Final, TypeVar
 
 from mesyx_core.api import Changed
-from mesyx_core.mailbox import applying, names, settling
+from mesyx_core.mailbox import applying, names, settling, submissions
 from mesyx_core.mailbox.model import SAME, SEQ, SEQ_MASK, Arrival, Why
 from mesyx_core.mailbox.storage import Connection, Database
 from mesyx_core.record.ops import Span
@@ -70,6 +70,7 @@ class Ledger:
                 change = Change(self, db, int(self._now()))
                 yield change
                 settling.settle(change)
+                submissions.settle(change)
                 change.save()
             self.modseq, self.cursors = change.modseq, change.cursors
         except BaseException:
@@ -112,6 +113,10 @@ class Change:
         self.renamed = False
         """Mailboxes came, went or changed their names."""
         self.changed: list[Changed] = []
+        self.posted: set[bytes] = set()
+        """Submissions of which something new was told."""
+        self.published = False
+        """A gateway has told of its recipients of the day."""
         self._now = now
         self._used: dict[tuple[int, int], bytearray] = {}
         self._memory: dict[Hashable, Any] = {}

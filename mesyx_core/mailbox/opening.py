@@ -15,7 +15,8 @@ from mesyx_core.mailbox.contents import Inside, fold, pack
 from mesyx_core.mailbox.ledger import Ledger
 from mesyx_core.mailbox.model import SEQ, Arrival, Why
 from mesyx_core.mailbox.seeds import SeedLocked, Seeds, SeedUnknown, SeedWrong
-from mesyx_core.record import content, payloads
+from mesyx_core.mailbox.submissions import Copy, about
+from mesyx_core.record import content, outgoing, payloads
 from mesyx_core.record.content import BlobRef, Content
 from mesyx_core.record.entry import Entry, Header, Kind, decode_header
 from mesyx_core.record.payloads import Target
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 _MESSAGES: Final = frozenset(("mail", "line", "event", "post"))
 _FROM_ACCEPT: Final = _MESSAGES | {"receipt", "intent", "recipients"}
 _FROM_CLIENT: Final = _MESSAGES | {"op", "snapshot", "submission", "request", "account"}
+_SENT: Final = names.named("Sent")
 _FLAGS: Final = 64
 """Flags that one message may bring."""
 
@@ -55,6 +57,8 @@ class Letter(NamedTuple):
     inside: Inside
     place: tuple[int, int]
     """Epoch and index, each of which counts once."""
+    copy: Copy | None = None
+    """What it is a sender's own copy of."""
 
 
 class Unread(NamedTuple):
@@ -77,6 +81,16 @@ class Deed(NamedTuple):
     place: tuple[int, int]
 
 
+class Word(NamedTuple):
+    """What a client or a gateway says about messages on their way out."""
+
+    entry: int
+    value: outgoing.Told
+    day: bytes
+    """The recipient of the day that it is sealed to as well; empty for none."""
+    place: tuple[int, int]
+
+
 class Later(NamedTuple):
     entry: int
     why: Why
@@ -89,7 +103,7 @@ class Violation(NamedTuple):
     what: str
 
 
-Item: TypeAlias = Nothing | NewEpoch | Letter | Unread | Deed | Later | Violation
+Item: TypeAlias = Nothing | NewEpoch | Letter | Unread | Deed | Word | Later | Violation
 
 
 class Opener:
@@ -148,7 +162,9 @@ class Opener:
                 return Violation(at, "not in the form it should have")
             return Deed(at, opened.value, place)
         if opened.message is None:
-            return Nothing(at)  # receipts, requests and the like are not shown
+            told = outgoing.decode(opened)
+            day = target.id if target.kind == "day" else b""
+            return Nothing(at) if told is None else Word(at, told, day, place)
         if isinstance(opened.body, BlobRef):
             sizes = dict(header.blobs)
             if opened.body.hash not in sizes:
@@ -170,7 +186,7 @@ class Opener:
         summary = mime.summary(body)
         email = names.email(*self._ledger.ref(entry))
         mailbox, name = names.of_message(message.mailbox, message.kind, message.conversation, own)
-        link, always = _link(message, body, summary.message_id)
+        link, always = _link(message, body, summary.message_id, own and mailbox == _SENT)
         arrival = Arrival(
             entry=entry,
             keyset=0,
@@ -195,7 +211,7 @@ class Opener:
             head=pack(head),
             body=pack(text),
         )
-        return Letter(arrival, target, inside, place)
+        return Letter(arrival, target, inside, place, _copy(message, body) if own else None)
 
 
 def _failed(entry: int, error: Exception) -> Later:
@@ -221,11 +237,33 @@ class _Roles:
         return self._before if seq <= self._cut else self._now
 
 
-def _link(message: Message, body: bytes, message_id: str) -> tuple[bytes | None, bool]:
-    """What entries of the same message have in common, and whether that is enough at any distance in time."""
+def _copy(message: Message, body: bytes) -> Copy | None:
+    """What the index keeps of a sender's own copy; None when it is none."""
+    id, login = message.envelope.get("submission"), message.envelope.get("login")
+    if type(id) is not bytes or len(id) != outgoing.ID:
+        return None
+    digest = None
+    if type(login) is str:
+        begun = hashlib.sha256(about(login, message.sender, message.recipients))
+        begun.update(body)
+        digest = begun.digest()
+    time = content.milliseconds(message.time) // 1000
+    return Copy(id, digest, time, message.network, message.sender, message.recipients)
+
+
+def sent_link(message_id: str) -> bytes:
+    """What all forms of a message that its own person filed in Sent have in common."""
+    return hashlib.sha256(b"sent\x00" + message_id.encode("utf-8", "replace")).digest()[:16]
+
+
+def _link(message: Message, body: bytes, message_id: str, sent: bool) -> tuple[bytes | None, bool]:
+    """What entries of the same message have in common, and whether that is enough at any distance in time. Of what its
+    own person files in Sent the Message-ID is enough: programs file another form of what they submit."""
     if message.kind == "mail":
         if not message_id:
             return None, False
+        if sent:
+            return sent_link(message_id), False
         trace = message.envelope.get("trace", 0)
         below = hashlib.sha256(memoryview(body)[trace if type(trace) is int and 0 < trace <= len(body) else 0 :])
         return hashlib.sha256(b"mail\x00" + message_id.encode("utf-8", "replace") + below.digest()).digest()[:16], False

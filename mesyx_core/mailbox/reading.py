@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Final
 
-from mesyx_core.api import Body, Bytes
+from mesyx_core.api import Body, Bytes, Message
 from mesyx_core.journal import BlobAbsent, Journal
 from mesyx_core.mailbox.bodies import BlobBody, BodyDamaged
 from mesyx_core.mailbox.ledger import Ledger
@@ -79,6 +80,25 @@ class Reader:
             kept.add(opened)
             found |= opened
         return found
+
+    async def message(self, entry: int) -> Message | None:
+        """A whole message, or None when it cannot be had here now."""
+        origin = origin_of(self._ledger, self._store, entry)
+        return await self._journal.look(origin, [entry & SEQ_MASK], partial(self._message, entry >> SEQ))
+
+    def _message(self, row: int, entries: Sequence[tuple[int, Entry]]) -> Message | None:
+        for seq, entry in entries:
+            if entry.payload is None:
+                continue
+            try:
+                _, data = self._seeds.open(row, seq, known_header(entry.header), entry.payload)
+                opened = content.unpack(data)
+            except (SeedLocked, SeedUnknown, SeedWrong, SealError, RecordError):
+                return None
+            if opened.message is not None and isinstance(opened.body, BlobRef):
+                return replace(opened.message, body=BlobBody(self._journal, opened.body))
+            return opened.message
+        return None
 
     def _opened(self, row: int, entries: Sequence[tuple[int, Entry]]) -> dict[int, Body]:
         found: dict[int, Body] = {}

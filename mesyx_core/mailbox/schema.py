@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 COMMON: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
@@ -57,6 +57,25 @@ COMMON: Final = (
     "CREATE INDEX place_modseq ON place (mailbox, modseq)",
     """CREATE TABLE vanished (modseq INTEGER, mailbox INTEGER, uid INTEGER, PRIMARY KEY (modseq, mailbox, uid))
        WITHOUT ROWID""",
+    # What goes out: facts as they were told, by whom; `state` and `ended` are what follows from them.
+    "CREATE TABLE gateway (node BLOB PRIMARY KEY, time INTEGER NOT NULL, networks TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE day (node BLOB, id BLOB, recipient TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL,
+       PRIMARY KEY (node, id)) WITHOUT ROWID""",
+    """CREATE TABLE submission (id BLOB PRIMARY KEY, copy INTEGER NOT NULL DEFAULT 0, digest BLOB, time INTEGER,
+       network TEXT NOT NULL DEFAULT 'mail', sender TEXT NOT NULL DEFAULT '', state TEXT NOT NULL DEFAULT '',
+       ended INTEGER) WITHOUT ROWID""",
+    "CREATE INDEX submission_digest ON submission (digest) WHERE digest IS NOT NULL",
+    "CREATE INDEX submission_open ON submission (id) WHERE ended IS NULL",
+    """CREATE TABLE note (submission BLOB, entry INTEGER, action TEXT NOT NULL, gateway BLOB NOT NULL,
+       day BLOB NOT NULL, deadline INTEGER NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (submission, entry))
+       WITHOUT ROWID""",
+    """CREATE TABLE addressee (submission BLOB, number INTEGER, address TEXT NOT NULL, PRIMARY KEY (submission, number))
+       WITHOUT ROWID""",
+    """CREATE TABLE fate (submission BLOB, gateway BLOB, number INTEGER, day BLOB NOT NULL, word TEXT NOT NULL,
+       reason TEXT NOT NULL, remote TEXT NOT NULL, attempts INTEGER NOT NULL, next INTEGER, time INTEGER NOT NULL,
+       entry INTEGER NOT NULL, PRIMARY KEY (submission, gateway, number)) WITHOUT ROWID""",
+    """CREATE TABLE intent (submission BLOB, gateway BLOB, number INTEGER, attempt INTEGER NOT NULL,
+       time INTEGER NOT NULL, entry INTEGER NOT NULL, PRIMARY KEY (submission, gateway, number)) WITHOUT ROWID""",
 )
 
 KEYSET: Final = (

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import JsonValue
 
-from mesyx_core import api, mime
+from mesyx_core import api
 from mesyx_core.api import Body, Changed, Done, Field, Locked, Message, Query, Refused, Row, Temporary, Uids
-from mesyx_core.mailbox import directory, names
+from mesyx_core.mailbox import directory, names, submitting
 from mesyx_core.mailbox.composing import Composer, Draft
 from mesyx_core.mailbox.contents import Outline
+from mesyx_core.mailbox.opening import sent_link
 from mesyx_core.mailbox.search import Search
 from mesyx_core.record.content import moment
 
@@ -28,7 +29,6 @@ _T = TypeVar("_T")
 _ROWS: Final = 256
 _PLACES: Final = 1024
 _BODIES: Final = 64
-_HEADER: Final = 1 << 16
 _INSIDE: Final = frozenset(("size", "envelope", "structure"))
 _LAST: Final = 0xFFFFFFFF
 
@@ -36,8 +36,10 @@ _LAST: Final = 0xFFFFFFFF
 class AccountView:
     """api.View over an open account."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, login: str = "", identities: Sequence[str] | None = None) -> None:
         self._account = account
+        self._login = login
+        self._identities = identities
         self._ledger = account.ledger
 
     @property
@@ -51,7 +53,8 @@ class AccountView:
     @property
     def identities(self) -> Sequence[str]:
         """As api.View."""
-        return ()
+        granted = self._account.granted
+        return sorted(granted if self._identities is None else granted.intersection(self._identities))
 
     # --- mailboxes ---------------------------------------------------------------------------------------------------
 
@@ -217,12 +220,15 @@ class AccountView:
         return uid
 
     async def _sent(self, mailbox: bytes, message: Message) -> int | None:
-        head = b"".join([chunk async for chunk in message.body.read(0, _HEADER)])
-        message_id = (mime.envelope(head).message_id or b"").decode("latin-1").strip()
+        message_id = (await submitting.head_of(message.body)).message_id
         if not message_id:
             return None
-        found = await self.search(mailbox, Query("header", value=message_id, name="Message-ID"))
-        return found[0] if found else None
+        row = self._row(mailbox)
+        there = await self._read(lambda db: _linked(db, row, sent_link(message_id)))
+        if there is None:
+            found = await self.search(mailbox, Query("header", value=f"<{message_id}>", name="Message-ID"))
+            there = found[0] if found else None
+        return there
 
     def _uid(self, db: Connection, mailbox: int, at: tuple[bytes, bytes, int]) -> int | None:
         node, incarnation, seq = at
@@ -235,7 +241,13 @@ class AccountView:
 
     async def submit(self, message: Message, by: str | None = None) -> bytes:
         """As api.View."""
-        raise Refused("no gateway of this store can send", "grant a gateway the right to send")
+        try:
+            gateway = bytes.fromhex(by or "")
+        except ValueError:
+            gateway = b"?"
+        if gateway and not self._account.authority().may(gateway, "accept"):
+            raise Refused("that node is no gateway of this store", "leave the choice to this node")
+        return await self._account.outbound.submit(message, self._login, self.identities, gateway)
 
     async def changes(self, since: int) -> AsyncIterator[Sequence[Changed]]:
         """As api.View."""
@@ -270,6 +282,12 @@ def _places(mailbox: int, first: int, last: int, db: Connection) -> list[tuple[i
         "SELECT uid, shown FROM place WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid LIMIT ?",
         (mailbox, first, last, _PLACES),
     ).fetchall()
+
+
+def _linked(db: Connection, mailbox: int, link: bytes) -> int | None:
+    sql = "SELECT p.uid FROM entry e JOIN place p ON p.shown = e.shown AND p.mailbox = ? WHERE e.link = ? LIMIT 1"
+    row = db.execute(sql, (mailbox, link)).fetchone()
+    return row[0] if row else None
 
 
 def _filed(db: Connection, draft: Draft) -> Iterator[tuple[int, int]]:

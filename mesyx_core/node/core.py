@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -26,7 +26,6 @@ from mesyx_core.api import (
     Permanent,
     Temporary,
     Verdict,
-    View,
 )
 from mesyx_core.config import Config
 from mesyx_core.exchange.join import Joining
@@ -38,7 +37,7 @@ from mesyx_core.node.clock import now
 from mesyx_core.node.faults import single
 from mesyx_core.node.home import Home
 from mesyx_core.node.instances import Instances, Running
-from mesyx_core.node.logins import Logins
+from mesyx_core.node.logins import Logins, Open
 from mesyx_core.node.mailboxes import Mailboxes
 from mesyx_core.node.outgoing import Outgoing
 from mesyx_core.node.peers import Peers
@@ -206,7 +205,7 @@ class Node:
 
     # --- log-in -----------------------------------------------------------------------------------------------------
 
-    def _login(self, name: str) -> tuple[bytes, Callable[[], View]] | None:
+    def _login(self, name: str) -> tuple[bytes, Open] | None:
         return next(((s.id, s.view) for s in self.stores if s.name == name and self.keyring.has(s.id)), None)
 
     # --- stores -----------------------------------------------------------------------------------------------------

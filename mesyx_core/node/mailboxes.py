@@ -11,16 +11,19 @@ import anyio
 from anyio.to_thread import run_sync
 
 from mesyx_core.api import Bytes, Message, Refused
-from mesyx_core.journal import Draft, Log
+from mesyx_core.journal import Draft, Log, PendingBlob
 from mesyx_core.mailbox.account import Account
+from mesyx_core.mailbox.outbound import Part
 from mesyx_core.node import faults
 from mesyx_core.node.clock import now
 from mesyx_core.node.secrets import Secrets
 from mesyx_core.node.stores import Store
-from mesyx_core.pipeline import Content
+from mesyx_core.pipeline import Content, ToDay
 from mesyx_core.pipeline.body import INLINE, SealedBody, Spool
 from mesyx_core.record import content
+from mesyx_core.record.content import BlobRef
 from mesyx_core.record.ops import Dot
+from mesyx_core.record.outgoing import Submission
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -127,24 +130,46 @@ class Writer:
         packed = [Content(content.pack_inner("op", batch), target="clients") for batch in batches]
         return await self._commit([await self._store.sealer.seal(one) for one in packed])
 
+    @property
+    def node(self) -> bytes:
+        """This node's key."""
+        return self._node.key.public
+
     async def message(self, message: Message) -> Dot:
         """A person's own message, under the keyset that any message would go to."""
-        spool = Spool(self._node.intake.blobs, lambda: 1)
-        try:
-            async for chunk in message.body.read():
-                await spool.write(chunk)
-            [body] = await spool.finish()
-            sealed = await self._store.sealer.seal(self._content(message, body))
-            return (await self._commit([sealed]))[0]
-        finally:
-            spool.close()
+        return (await self.post([message]))[0]
 
-    def _content(self, message: Message, body: object) -> Content:
+    async def post(self, parts: Sequence[Part]) -> list[Dot]:
+        """The sender's copy by keyset, requests to a gateway's recipient of the day, notes to the clients: all in one
+        transaction. A large body is sealed anew for each, so that none of their keys opens another's."""
+        async with AsyncExitStack() as stack:
+            contents = [await self._content(part, stack) for part in parts]
+            return await self._commit([await self._store.sealer.seal(one) for one in contents])
+
+    async def _content(self, part: Part, stack: AsyncExitStack) -> Content:
+        if isinstance(part, Submission):
+            return Content(part.pack(), target="clients")
+        if isinstance(part, Message):
+            body, blobs = await self._body(part, stack)
+            return Content(content.pack(part, body), part.importance, blobs=blobs)
+        request = part.request
+        if request.message is None:
+            return Content(request.pack(), target=ToDay(part.recipient))
+        body, blobs = await self._body(request.message, stack)
+        return Content(request._replace(body=body).pack(), target=ToDay(part.recipient), blobs=blobs)
+
+    async def _body(self, message: Message, stack: AsyncExitStack) -> tuple[bytes | BlobRef, tuple[PendingBlob, ...]]:
+        """In memory, or as a blob that is given up at the end unless it was committed."""
+        spool = Spool(self._node.intake.blobs, lambda: 1)
+        stack.callback(spool.close)
+        async for chunk in message.body.read():
+            await spool.write(chunk)
+        [body] = await spool.finish()
         if isinstance(body, SealedBody):
-            return Content(content.pack(message, body.ref), message.importance, blobs=(body.blob,))
+            return body.ref, (body.blob,)
         assert isinstance(body, Bytes)
         assert body.size <= INLINE
-        return Content(content.pack(message, body.data), message.importance)
+        return body.data, ()
 
     async def _commit(self, entries: Sequence[tuple[Log, Draft]]) -> list[Dot]:
         seqs = await self._node.stores.commit(entries)

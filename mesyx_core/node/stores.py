@@ -42,10 +42,11 @@ class Store:
         """For two people to compare."""
         return fingerprint(self.id)
 
-    def view(self) -> View:
+    def view(self, login: str = "", identities: Sequence[str] | None = None) -> View:
+        """For one log-in. Raises Locked."""
         if self.account is None:
             raise Locked(f"the store {self.name} is locked on this node", "start the node with --passphrase-file")
-        return self.account.view()
+        return self.account.view(login, identities)
 
 
 def fit_name(name: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from mesyx_core.api.verdict import Outcome
-from mesyx_core.record.outgoing import MAX_REASON, MAX_REMOTE, Fate, Word
+from mesyx_core.record.outgoing import DROPPED, MAX_REASON, MAX_REMOTE, Fate, Word
 
 STEPS: Final = (300, 900, 1800, 3600, 7200)
 GIVE_UP: Final = 5 * 86_400
@@ -18,7 +18,6 @@ FINAL: Final = frozenset(("sent", "never", "again"))
 UNSURE: Final = "it may have been sent: the gateway stopped while it was sending"
 BEFORE: Final = "it had come to its end before this request came"
 TOO_LATE: Final = "4.4.7 not delivered in time"
-DROPPED: Final = "it was taken out of the queue"
 NO_KEY: Final = "the key of its day is no longer kept"
 
 

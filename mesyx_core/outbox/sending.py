@@ -19,7 +19,7 @@ from mesyx_core.outbox.telling import receipts, tell
 from mesyx_core.outbox.ways import BlobBody
 from mesyx_core.record.content import BlobRef
 from mesyx_core.record.entry import Origin
-from mesyx_core.record.outgoing import Intent, Request, decode_request
+from mesyx_core.record.outgoing import DROPPED, Intent, Request, decode_request
 from mesyx_core.record.shape import RecordError
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class Sending:
         failed = {
             addresses[fate.number]: Outcome(word="never", reason=fate.reason, remote=fate.remote)
             for fate in told.fates
-            if fate.word == "never" and fate.number in addresses and fate.reason != queue.DROPPED
+            if fate.word == "never" and fate.number in addresses and fate.reason != DROPPED
         }
         egress = self._outbox.ways.egress(told.job.network)
         if not failed or request is None or request.message is None or not isinstance(egress, Reports):

@@ -36,6 +36,8 @@ MAX_VALUES: Final = 256
 MAX_VALUE: Final = 64 * 1024
 MAX_DEPTH: Final = 8
 MAX_ATTEMPTS: Final = 1 << 20
+DROPPED: Final = "it was taken out of the queue"
+"""A gateway's reason for "never" where a person took the message back."""
 
 _T = TypeVar("_T")
 

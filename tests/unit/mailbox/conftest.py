@@ -20,6 +20,7 @@ from mesyx_core.record import content, payloads
 from mesyx_core.record.content import BlobRef
 from mesyx_core.record.entry import Kind
 from mesyx_core.record.ops import Dot
+from mesyx_core.record.outgoing import Submission, day_id
 from mesyx_core.record.payloads import CLIENTS, Target
 from mesyx_core.vault import age, manifest
 from mesyx_core.vault.authority import Authority
@@ -44,27 +45,36 @@ class Writing:
         self._epochs: dict[Target, Epoch] = {}
         self._number = 0
 
-    async def _epoch(self, target: Target) -> Epoch:
+    @property
+    def node(self) -> bytes:
+        return self.log.origin.node
+
+    async def _epoch(self, target: Target, recipients: Sequence[str] = ()) -> Epoch:
         epoch = self._epochs.get(target)
         if epoch is None or not epoch.left:
             self._number += 1
             seed = bytearray(os.urandom(32))
-            recipients = self.keyset.recipients if target.kind == "keyset" else self.clients
+            recipients = recipients or (self.keyset.recipients if target.kind == "keyset" else self.clients)
             file = age.encrypt(bytes(seed), recipients)
             epoch = self._epochs[target] = Epoch.begin(*self.log.origin, self._number, seed)
             payload = payloads.Epoch(target, epoch.commitment, file).encode()
             await self.journal.commit([(self.log, Draft(Kind.EPOCH, epoch.number, 0, b"", payload))])
         return epoch
 
-    async def write(self, target: Target, packed: Sequence[bytes], blobs: Sequence[Any] = ()) -> list[Dot]:
-        drafts = []
-        for data in packed:
-            epoch = await self._epoch(target)
-            index, key = epoch.take()
-            refs = tuple((blob.hash, blob.size) for blob in blobs)
-            s, payload = seal(key, Context(*self.log.origin, Kind.SEALED, epoch.number, index, refs), data, os.urandom)
-            drafts.append((self.log, Draft(Kind.SEALED, epoch.number, index, s, payload, tuple(blobs))))
-        seqs = await self.journal.commit(drafts)
+    async def write(
+        self, target: Target, packed: Sequence[bytes], blobs: Sequence[Any] = (), recipients: Sequence[str] = ()
+    ) -> list[Dot]:
+        return await self._commit([await self._seal(target, data, blobs, recipients) for data in packed])
+
+    async def _seal(self, target: Target, data: bytes, blobs: Sequence[Any], recipients: Sequence[str] = ()) -> Draft:
+        epoch = await self._epoch(target, recipients)
+        index, key = epoch.take()
+        refs = tuple((blob.hash, blob.size) for blob in blobs)
+        s, payload = seal(key, Context(*self.log.origin, Kind.SEALED, epoch.number, index, refs), data, os.urandom)
+        return Draft(Kind.SEALED, epoch.number, index, s, payload, tuple(blobs))
+
+    async def _commit(self, drafts: Sequence[Draft]) -> list[Dot]:
+        seqs = await self.journal.commit([(self.log, draft) for draft in drafts])
         return [Dot(self.log.origin.node, self.log.origin.incarnation, seq, 0) for seq in seqs]
 
     async def ops(self, batches: Sequence[bytes]) -> list[Dot]:
@@ -73,21 +83,40 @@ class Writing:
     async def message(self, message: Message) -> Dot:
         return (await self.mail([message]))[0]
 
+    async def post(self, parts: Sequence[Any]) -> list[Dot]:
+        return await self._commit([await self._part(part) for part in parts])
+
+    async def _part(self, part: Any) -> Draft:
+        if isinstance(part, Submission):
+            return await self._seal(CLIENTS, part.pack(), ())
+        if isinstance(part, Message):
+            body, blobs = await self._body(part)
+            return await self._seal(Target("keyset", self.keyset.id), content.pack(part, body), blobs)
+        body, blobs = (b"", []) if part.request.message is None else await self._body(part.request.message)
+        target = Target("day", day_id(part.recipient))
+        return await self._seal(target, part.request._replace(body=body).pack(), blobs, [part.recipient])
+
+    async def _body(self, message: Message) -> tuple[bytes | BlobRef, list[Any]]:
+        body = b"".join([chunk async for chunk in message.body.read()])
+        if len(body) <= INLINE:
+            return body, []
+        key = os.urandom(32)
+        sealer, blob = BlobSealer(key), self.journal.new_blob()
+        await blob.write(sealer.update(body) + sealer.finish())
+        await blob.finish()
+        return BlobRef(blob.hash, len(body), key), [blob]
+
     async def mail(self, messages: Sequence[Message]) -> list[Dot]:
         target = Target("keyset", self.keyset.id)
         dots: list[Dot] = []
         small: list[bytes] = []
         for message in messages:
-            body = b"".join([chunk async for chunk in message.body.read()])
-            if len(body) <= INLINE:
-                small.append(content.pack(message, body))
-                continue
-            key = os.urandom(32)
-            sealer, blob = BlobSealer(key), self.journal.new_blob()
-            await blob.write(sealer.update(body) + sealer.finish())
-            await blob.finish()
-            packed = content.pack(message, BlobRef(blob.hash, len(body), key))
-            dots += await self.write(target, [packed], [blob])
+            body, blobs = await self._body(message)
+            packed = content.pack(message, body)
+            if blobs:
+                dots += await self.write(target, [packed], blobs)
+            else:
+                small.append(packed)
         return dots + (await self.write(target, small) if small else [])
 
 
@@ -96,17 +125,25 @@ class Rig:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.secrets = {name: NodeKey(bytes([number]) * 32) for number, name in enumerate(("mx", "laptop", "phone"), 1)}
+        self.secrets = {
+            name: NodeKey(bytes([number]) * 32) for number, name in enumerate(("mx", "laptop", "phone", "mx2"), 1)
+        }
         self.person = age.Identity.hybrid(b"p" * 32)
         self.short = age.Identity.hybrid(b"s" * 32)
         self.keyset = Keyset((self.short.recipient,))
-        self.roles = {"mx": "accept", "laptop": "client", "phone": "client"}
+        self.roles = {"mx": "accept", "laptop": "client", "phone": "client", "mx2": "accept"}
+        self.addresses = {"mx": ("alice@example.org",)}
         owner = b"o" * 32
         first = manifest.Manifest(
             owner=manifest.owner_public(owner),
             next_owner=manifest.next_commitment(manifest.owner_public(b"n" * 32)),
             members=tuple(
-                manifest.Member(key.public, key.recipient, frozenset((self.roles[name], "exchange")))
+                manifest.Member(
+                    key.public,
+                    key.recipient,
+                    frozenset((self.roles[name], "exchange")),
+                    addresses=self.addresses.get(name, ()),
+                )
                 for name, key in self.secrets.items()
             ),
             keysets=(self.keyset,),

@@ -29,7 +29,7 @@ class World:
     def find(self, name: str) -> Any:
         return (STORE, self.view) if name == "alice" else None
 
-    def view(self) -> Any:
+    def view(self, label: str, identities: Any) -> Any:
         if self.locked:
             raise Locked("locked")
         return "the view"
@@ -48,6 +48,22 @@ def test_the_password_opens_the_view_and_nothing_else_does() -> None:
     for name, wrong in (("alice", password[:-1]), ("alice", ""), ("bob", password)):
         with pytest.raises(LoginFailed):
             world.open(name, wrong)
+
+
+def test_a_login_is_limited_to_its_identities_over_a_restart_and_its_successor_is_not() -> None:
+    world = World()
+    given: list[Any] = []
+    world.view = lambda label, identities: given.append((label, identities))  # type: ignore[method-assign, assignment]
+    password = anyio.run(world.logins.add, STORE, "phone", ["alice@example.org"])
+    again = world.make()
+    anyio.run(again.load)
+    for logins in (world.logins, again):
+        anyio.run(logins.open, "alice", sasl.plain_proof(password))
+        assert given[-1] == ("phone", ("alice@example.org",))
+    anyio.run(again.remove, STORE, "phone")
+    password = anyio.run(again.add, STORE, "phone")
+    anyio.run(again.open, "alice", sasl.plain_proof(password))
+    assert given[-1] == ("phone", None)
 
 
 def test_a_password_has_no_spaces_and_is_nowhere_in_the_rows() -> None:

@@ -1,0 +1,132 @@
+"""A message that a person's program hands in: who it may be from, what of it is sent, and what of it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from mesyx_core import mime
+from mesyx_core.api import Body, Message, Refused
+from mesyx_core.mailbox import gateways
+from mesyx_core.record import outgoing
+
+HEADER: Final = 1 << 20
+_SECRET: Final = frozenset((b"bcc", b"resent-bcc"))
+OURS: Final = frozenset(("submission", "login"))
+"""What a copy's envelope says and a request's does not: it is nobody's business but the sender's."""
+
+
+class Head(NamedTuple):
+    """What is to be known of a mail before it is sent."""
+
+    authors: tuple[str, ...]
+    froms: int
+    """How many From fields there are: there should be one."""
+    message_id: str
+    """Without angle brackets; empty when there is none."""
+    secret: tuple[tuple[int, int], ...]
+    """Where Bcc stands."""
+    whole: bool
+    """All of the header was looked into."""
+
+
+async def head_of(body: Body) -> Head:
+    """Look into the first MiB of a mail's header."""
+    data = b"".join([chunk async for chunk in body.read(0, HEADER)])
+    end = mime.index(data).body_start
+    found = mime.summary(data[:end])
+    fields = mime.header_fields(data, 0, end)
+    return Head(
+        tuple(_address(one) for one in found.envelope.from_ if one.host is not None),
+        sum(field.name.lower() == b"from" for field in fields),
+        found.message_id,
+        tuple((field.start, field.end) for field in fields if field.name.lower() in _SECRET),
+        body.size <= HEADER or end < HEADER,
+    )
+
+
+def _address(address: mime.Address) -> str:
+    return b"@".join((address.mailbox or b"", address.host or b"")).decode("utf-8", "replace")
+
+
+def check(message: Message, head: Head, identities: Collection[str]) -> None:
+    """Raises Refused for a message to nobody or to too many, from somebody else, or that does not say from whom."""
+    if not message.recipients:
+        raise Refused("a message to nobody", "name at least one recipient")
+    if len(message.recipients) > outgoing.MAX_RECIPIENTS:
+        raise Refused(f"more than {outgoing.MAX_RECIPIENTS} recipients", "send it to them in several messages")
+    if any(len(address) > outgoing.MAX_ADDRESS for address in message.recipients):
+        raise Refused("a recipient's address is too long", "correct it")
+    remedy = "send as one of its identities" if identities else "let a gateway grant an address to the store"
+    if message.kind == "mail" and not head.whole:
+        raise Refused("the header of this mail is larger than 1 MiB", "send what is in it as text or attachment")
+    if message.kind == "mail" and (head.froms != 1 or not head.authors):
+        raise Refused("a mail has one From field that says who sends it", "correct it")
+    senders = [*(head.authors if message.kind == "mail" else ()), *([message.sender] if message.sender else [])]
+    if not all(gateways.granted(address, identities) for address in senders):
+        raise Refused("this log-in may not send as that address", remedy)
+
+
+def copy_of(message: Message, id: bytes, network_id: str, extra: Mapping[str, str]) -> Message:
+    """The sender's own copy, as it is filed in Sent."""
+    return replace(
+        message,
+        direction="out",
+        mailbox="Sent",
+        flags=message.flags | {"\\Seen"},
+        network_id=network_id,
+        envelope={**message.envelope, "submission": id, **extra},
+    )
+
+
+def request_of(message: Message, head: Head, numbered: Sequence[tuple[int, str]]) -> Message:
+    """What a gateway is given to send: for those recipients, without Bcc."""
+    dropped = {message.recipients[number] for number in range(len(message.recipients))} - {to for _, to in numbered}
+    envelope = {
+        key: value
+        for key, value in message.envelope.items()
+        if key not in OURS and not (key.startswith(("notify/", "orcpt/")) and key.partition("/")[2] in dropped)
+    }
+    body: Body = Without(message.body, head.secret) if head.secret else message.body
+    return Message(
+        kind=message.kind,
+        time=message.time,
+        body=body,
+        network=message.network,
+        account=message.account,
+        conversation=message.conversation,
+        direction="out",
+        sender=message.sender,
+        recipients=tuple(address for _, address in numbered),
+        claimed=message.claimed,
+        network_id=head.message_id or message.network_id,
+        envelope=envelope,
+        importance=message.importance,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Without:
+    """A Body that leaves out some places of another: (start, end), ascending, disjoint."""
+
+    body: Body
+    places: tuple[tuple[int, int], ...]
+
+    @property
+    def size(self) -> int:
+        return self.body.size - sum(end - start for start, end in self.places)
+
+    async def read(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """As api.Body."""
+        start, stop, _ = slice(start, stop).indices(self.size)
+        for first, last in self._kept():
+            length = last - first
+            if start < length and stop > 0:
+                async for chunk in self.body.read(first + max(start, 0), first + min(stop, length)):
+                    yield chunk
+            start, stop = start - length, stop - length
+
+    def _kept(self) -> list[tuple[int, int]]:
+        edges = [0, *(edge for place in self.places for edge in place), self.body.size]
+        return [(first, last) for first, last in zip(edges[::2], edges[1::2], strict=True) if first < last]
