@@ -16,7 +16,7 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
-from mesyx_core import api
+from mesyx_core import api, testing
 from mesyx_core.api import roles
 from mesyx_core.api.provider import Hooks
 from mesyx_core.cli import exits
@@ -33,7 +33,7 @@ WIDTH = 96
 
 def pages() -> dict[str, str]:
     """File name to text."""
-    return {"config.md": config_page(), "cli.md": cli_page(), "api.md": api_page()}
+    return {"config.md": config_page(), "cli.md": cli_page(), "api.md": api_page(), "contracts.md": testing_page()}
 
 
 # --- mesyx.toml
@@ -197,22 +197,71 @@ def api_page() -> str:
         described(api.Provider),
         "## Roles",
     ]
-    for name in (
-        "Ingress",
-        "Egress",
-        "Duplex",
-        "Dialer",
-        "Simplex",
-        "Crypto",
-        "Filter",
-        "Access",
-        "Answers",
-        "Controlled",
-        "Reports",
-    ):
-        parts += [f"### {name}", described(getattr(roles, name))]
+    for name, role in protocols(roles):
+        parts += [f"### {name}", described(role)]
     parts += ["## Context", described(api.Context)]
+    for name in ("Delivery", "State", "Peer", "Listener", "Tls", "View"):
+        parts += [f"### {name}", described(getattr(api, name))]
     return "\n\n".join(parts) + "\n"
+
+
+def protocols(module: Any) -> Iterator[tuple[str, type]]:
+    """Those that a module defines, in its order."""
+    for name, kind in vars(module).items():
+        if getattr(kind, "_is_protocol", False) and kind.__module__ == module.__name__:
+            yield name, kind
+
+
+def testing_page() -> str:
+    """The contract classes: what can be declared, and what a certification has to bring."""
+    parts = [
+        "# The contracts",
+        NOTE,
+        "`mesyx_core.testing` has a contract class for each role. A plugin is certified by a subclass that names its "
+        "`provider`, its `config` and the `capabilities` that it has. What is declared must hold; what is not declared "
+        "must not be claimed. `expected_failures` maps a test that is known to fail to the reason, and it must fail. "
+        "The tutorial shows one.",
+    ]
+    for name, contract in contracts():
+        rows = [f"| `{word}` | {cell(text)} |" for word, text in contract.KNOWN.items()]
+        parts += [
+            f"## {name}",
+            paragraphs(contract),
+            "\n".join(["| capability | |", "| --- | --- |", *rows]),
+            "\n".join(f"* `{name}`: {text}" for name, text in brought(contract)),
+            "\n".join(
+                f"* {' '.join(test.removeprefix('test_').split('_'))}{gate(f)}" for test, f in contract.tests.items()
+            ),
+        ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def contracts() -> Iterator[tuple[str, type[testing.Contract]]]:
+    """The contract classes that are offered, by name."""
+    for name in testing.__all__:
+        kind = getattr(testing, name)
+        if name.endswith("Contract") and kind is not testing.Contract:
+            yield name, kind
+
+
+def brought(contract: type[testing.Contract]) -> Iterator[tuple[str, str]]:
+    """Methods that a certification writes."""
+    for name in dir(contract):
+        method = getattr(contract, name)
+        if (wanted := getattr(method, "yours", None)) is not None:
+            when = f" (with {', '.join(sorted(wanted))})" if wanted else ""
+            yield f"{name}{signature(method)}", f"{one_line(method)}{when}"
+
+
+def promise(name: str) -> str:
+    """A test's name as a sentence."""
+    return name.removeprefix("test_").replace("_", " ")
+
+
+def gate(test: Any) -> str:
+    """When a test applies."""
+    words = [*sorted(getattr(test, "declared", ())), *(f"not {w}" for w in sorted(getattr(test, "undeclared", ())))]
+    return f" *({', '.join(words)})*" if words else ""
 
 
 def described(kind: type) -> str:

@@ -60,7 +60,8 @@ class Duplex(Protocol):
         """URL under which others can dial this node; empty when it only dials."""
 
     @property
-    def physics(self) -> Physics: ...
+    def physics(self) -> Physics:
+        """What the way is like."""
 
     async def connect(self, address: str) -> ByteStream:
         """Raises Temporary when nobody answers, Permanent when the address makes no sense."""
@@ -73,29 +74,36 @@ class Duplex(Protocol):
 class Dialer(Protocol):
     """What `via` names: tor, socks, a pluggable transport."""
 
-    async def dial(self, host: str, port: int) -> ByteStream: ...
+    async def dial(self, host: str, port: int) -> ByteStream:
+        """A stream to host:port, however it gets there; a name is resolved at the far side. Raises Temporary when
+        nobody answers."""
 
     def publish(self, local: str) -> AbstractAsyncContextManager[str]:
-        """An outside address for a local listener, while the scope is open."""
+        """An outside address, host:port, for a local listener, while the scope is open. Raises Refused where there is
+        no such thing."""
 
 
 class Volume(Protocol):
-    """A stick, a folder."""
+    """A stick, a folder. What is on it was written by anybody."""
 
     @property
-    def free(self) -> int: ...
+    def free(self) -> int:
+        """Bytes that there is room for."""
 
-    def bundles(self) -> AsyncIterator[ByteStream]: ...
+    def bundles(self) -> AsyncIterator[ByteStream]:
+        """What is on it, each to be read once and closed; only what was written whole."""
 
     def write(self, size: int) -> AbstractAsyncContextManager[ByteStream]:
-        """Renamed into place on a clean exit."""
+        """A bundle of at most `size` bytes, renamed into place on a clean exit, and gone after any other. Raises
+        Permanent when there is no room."""
 
 
 @runtime_checkable
 class Simplex(Protocol):
     """Volumes that come and go."""
 
-    def volumes(self) -> AsyncIterator[Volume]: ...
+    def volumes(self) -> AsyncIterator[Volume]:
+        """Each volume as it comes, those that are there first; never ends by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +118,13 @@ class Opened:
 class Crypto(Protocol):
     """End-to-end protection of a network (PGP, OTR, ratchets). `state` commits with the message it belongs to."""
 
-    async def protect(self, message: Message, state: State) -> Mapping[str, Message | Outcome]: ...
+    async def protect(self, message: Message, state: State) -> Mapping[str, Message | Outcome]:
+        """For every recipient the message to send to it, or why there is none: never one in clear for want of a
+        key."""
 
-    async def open(self, message: Message, state: State) -> Opened: ...
+    async def open(self, message: Message, state: State) -> Opened:
+        """What a message says and what was proved. One that is not protected comes back as it is, without proof; what
+        was changed on the way proves nothing. Raises Refused for what cannot be opened."""
 
 
 class Filter(Protocol):
@@ -126,14 +138,16 @@ class Filter(Protocol):
 class Answers(Protocol):
     """Ability: answers requests from clients (WHOIS, NAMES, presence)."""
 
-    def answer(self, name: str, value: JsonValue) -> AsyncIterator[JsonValue]: ...
+    def answer(self, name: str, value: JsonValue) -> AsyncIterator[JsonValue]:
+        """The values of the answer as they come; it ends. Raises Refused for what it does not know."""
 
 
 @runtime_checkable
 class Controlled(Protocol):
     """Ability: answers its own plugin's commands."""
 
-    def control(self, verb: str, value: JsonValue) -> AsyncIterator[JsonValue]: ...
+    def control(self, verb: str, value: JsonValue) -> AsyncIterator[JsonValue]:
+        """What the command prints, as it comes; it ends. Raises Refused for a verb it does not know."""
 
 
 @runtime_checkable
