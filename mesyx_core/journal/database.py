@@ -208,7 +208,7 @@ def surely_undone(error: BaseException) -> bool:
 
 def spoilt(error: BaseException) -> bool:
     """Whether the connection is of no use after `error`: a file that SQLite could not open for writing it opens for
-    reading, and stays with that."""
+    reading, and stays with that until the last connection to it is closed."""
     return _code(error).startswith(("SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN"))
 
 

@@ -265,6 +265,7 @@ class Writer:
         with suppress(SQLAlchemyError):
             self._connection.invalidate()
             self._connection.close()
+        self._database.readers.dispose()  # those in use are closed once they are not
         with suppress(MesyxError):
             self._connection = self._database.writer()
 

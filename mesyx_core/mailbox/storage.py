@@ -60,7 +60,9 @@ class Database:
         self._writing = threading.Lock()
         self._places = threading.BoundedSemaphore(_READERS)
         self._idle: list[Connection] = []
-        self._writer = self._connect()
+        self._spoilt = 0
+        """How often connections were given up because of the disk."""
+        self._writer: Connection | None = self._connect()
 
     def _connect(self) -> Connection:
         # SQLite gives its other files the rights of this one.
@@ -78,7 +80,7 @@ class Database:
         """A transaction: committed and durable on a clean exit, otherwise nothing of it is kept. Raises Locked."""
         with self._writing:
             self._check()
-            db = self._writer
+            db = self._writer = self._writer or self._connect()
             try:
                 db.execute("BEGIN IMMEDIATE")
                 yield db
@@ -86,17 +88,19 @@ class Database:
             except BaseException as error:
                 with contextlib.suppress(sqlcipher.Error):
                     db.execute("ROLLBACK")
-                if isinstance(error, sqlcipher.OperationalError | sqlcipher.ProgrammingError):
-                    self._renew()
+                if isinstance(error, sqlcipher.OperationalError):
+                    self._give_up(db)
                 raise
 
-    def _renew(self) -> None:
-        """Another writing connection: a file that SQLite could not open for writing it opens for reading, and stays with
-        that. If none can be had now, the next transaction fails and tries again."""
+    def _give_up(self, writer: Connection) -> None:
+        """Go on with other connections: a file that SQLite could not open for writing it opens for reading, and stays with
+        that until the last connection to it is closed."""
+        self._spoilt += 1
+        self._writer = None
         with contextlib.suppress(sqlcipher.Error):
-            self._writer.close()
-        with contextlib.suppress(sqlcipher.Error, OSError):
-            self._writer = self._connect()
+            writer.close()
+            while self._idle:
+                self._idle.pop().close()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -107,14 +111,14 @@ class Database:
                 db = self._idle.pop()
             except IndexError:
                 db = self._connect()
-            fit = False
+            fit, spoilt = False, self._spoilt
             try:
                 db.execute("BEGIN")
                 try:
                     yield db
                 finally:
                     db.execute("COMMIT")
-                    fit = True
+                    fit = spoilt == self._spoilt
             finally:
                 if self._closed or not fit:  # nothing good comes of it any more
                     db.close()
@@ -134,7 +138,8 @@ class Database:
         with self._writing:
             while self._idle:
                 self._idle.pop().close()
-            self._writer.close()
+            if self._writer is not None:
+                self._writer.close()
 
     def _check(self) -> None:
         if self._closed:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -49,15 +49,20 @@ def _tell(where: str, error: BaseException | None) -> None:
         log.error("a fault in %s: %s at %s", where, type(error).__name__, place(error))
 
 
-async def again(what: str, work: Callable[[], Awaitable[None]], pauses: Sequence[float] = (0.5, 2, 10, 60)) -> None:
+async def again(what: str, work: Callable[[], Awaitable[None]], pauses: Sequence[float] = (0.5, 2, 5)) -> None:
     """Run `work` until it returns. A fault in it is logged and it starts over after a pause, so that one store's or one
-    peer's trouble never ends the node."""
-    for attempt in itertools.count():
+    peer's trouble never ends the node. Pauses grow while it fails at once, and begin anew when it has worked as long."""
+    attempt = 0
+    while True:
+        begun = time.monotonic()
         try:
             return await work()
         except Exception as error:
             log.error("%s failed: %s at %s; it starts again", what, type(error).__name__, place(error))
-        await anyio.sleep(pauses[min(attempt, len(pauses) - 1)])
+        if time.monotonic() - begun > pauses[max(0, attempt - 1)]:
+            attempt = 0
+        await anyio.sleep(pauses[attempt])
+        attempt = min(attempt + 1, len(pauses) - 1)
 
 
 def single(error: BaseException) -> BaseException:

@@ -30,27 +30,29 @@ __attribute__((constructor)) static void begin(void) {
     plan = shared;
 }
 
-static int strikes(void) {
+/* The node's log shows where it struck. */
+static int strikes(const char *what, const char *path) {
     int number = __sync_fetch_and_add(&plan[4], 1);
     if (number < plan[1] || number - plan[1] >= plan[3]) return 0;
     __sync_fetch_and_add(&plan[5], 1);
+    dprintf(2, "a fault: call %d, %s of %s\n", number, what, path + root_size);
     errno = plan[2];
     return 1;
 }
 
 static int watched(const char *path) { return strncmp(path, root, root_size) == 0; }
 
-static int fails(int file) {
+static int fails(const char *what, int file) {
     char name[64], path[PATH_MAX];
     if (!plan || !plan[0]) return 0;
     snprintf(name, sizeof name, "/proc/self/fd/%d", file);
     ssize_t size = readlink(name, path, sizeof path - 1);
     if (size <= 0) return 0;
     path[size] = 0;
-    return watched(path) && strikes();
+    return watched(path) && strikes(what, path);
 }
 
-static int fails_at(const char *path) {
+static int fails_at(const char *what, const char *path) {
     char full[PATH_MAX];
     if (!plan || !plan[0]) return 0;
     if (path[0] != '/') {
@@ -59,7 +61,7 @@ static int fails_at(const char *path) {
         strncat(full, path, sizeof full - strlen(full) - 1);
         path = full;
     }
-    return watched(path) && strikes();
+    return watched(path) && strikes(what, path);
 }
 
 #define REAL(type, name, ...)                          \
@@ -69,7 +71,7 @@ static int fails_at(const char *path) {
 #define ON_FILE(type, name, parameters, arguments, ...) \
     type name parameters {                              \
         REAL(type, name, __VA_ARGS__);                  \
-        return fails(file) ? -1 : real arguments;       \
+        return fails(#name, file) ? -1 : real arguments;       \
     }
 
 ON_FILE(ssize_t, write, (int file, const void *data, size_t size), (file, data, size), int, const void *, size_t)
@@ -86,22 +88,22 @@ ON_FILE(int, ftruncate64, (int file, off64_t size), (file, size), int, off64_t)
 
 int rename(const char *from, const char *to) {
     REAL(int, rename, const char *, const char *);
-    return fails_at(to) ? -1 : real(from, to);
+    return fails_at(__func__, to) ? -1 : real(from, to);
 }
 
 int renameat(int at, const char *from, int where, const char *to) {
     REAL(int, renameat, int, const char *, int, const char *);
-    return fails_at(to) ? -1 : real(at, from, where, to);
+    return fails_at(__func__, to) ? -1 : real(at, from, where, to);
 }
 
 int link(const char *from, const char *to) {
     REAL(int, link, const char *, const char *);
-    return fails_at(to) ? -1 : real(from, to);
+    return fails_at(__func__, to) ? -1 : real(from, to);
 }
 
 int linkat(int at, const char *from, int where, const char *to, int flags) {
     REAL(int, linkat, int, const char *, int, const char *, int);
-    return fails_at(to) ? -1 : real(at, from, where, to, flags);
+    return fails_at(__func__, to) ? -1 : real(at, from, where, to, flags);
 }
 
 #define OPENS(name)                                                          \
@@ -112,7 +114,7 @@ int linkat(int at, const char *from, int where, const char *to, int flags) {
         mode_t mode = va_arg(rest, mode_t);                                  \
         va_end(rest);                                                        \
         int makes = (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;   \
-        return makes && fails_at(path) ? -1 : real(path, flags, mode);       \
+        return makes && fails_at(#name, path) ? -1 : real(path, flags, mode);       \
     }
 
 OPENS(open)
