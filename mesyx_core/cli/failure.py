@@ -19,6 +19,8 @@ from mesyx_core.cli.command import Settings
 from mesyx_core.cli.show import harmless
 
 LOG = "faults.log"
+_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Of these it is known where they are even if not at which file: in the node's own folder."""
 _ELSEWHERE: Final = "name a path whose folders are there and can be written"
 _OWNER: Final = "run this as the user who owns it, or name another path"
 _ROOM: Final = "make room on that disk"
@@ -27,6 +29,7 @@ REMEDIES: Final = {
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG), _ELSEWHERE),
     errno.EROFS: "mount that disk writable, or name another path",
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _ROOM),
+    errno.EIO: "see what the system's log says of that disk; nothing that was acknowledged is given up by stopping here",
 }
 """What the system may refuse of a file, and what a person does about it: that is no fault of ours."""
 
@@ -39,8 +42,8 @@ def report(error: BaseException, settings: Settings) -> int:
         click.echo(f"mesyx: {harmless(str(ours[0]))}", err=True)
         return exits.code(ours[0])
     first = leaves[0]
-    if isinstance(first, OSError) and first.errno in REMEDIES and isinstance(first.filename, str | bytes | Path):
-        name = harmless(os.fsdecode(first.filename))
+    if isinstance(first, OSError) and first.errno in REMEDIES and (first.filename or first.errno in _DISK):
+        name = harmless(os.fsdecode(first.filename or settings.config.absolute().parent))
         click.echo(f"mesyx: {name}: {first.strerror}: {REMEDIES[first.errno]}", err=True)
         return exits.FAILED
     if isinstance(first, KeyboardInterrupt):

@@ -65,8 +65,9 @@ class Database:
         self._writer: Connection | None = self._connect()
 
     def _connect(self) -> Connection:
-        # SQLite gives its other files the rights of this one.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if not self._path.exists():  # else never touched: closing any descriptor of it drops SQLite's locks on it
+            # SQLite gives its other files the rights of this one.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         made: Connection = sqlcipher.connect(
             str(self._path), isolation_level=None, check_same_thread=False, cached_statements=256
         )

@@ -121,7 +121,7 @@ def test_a_call_that_fails_at_the_client_delays_what_comes_and_nothing_more(
     pair: Pair, tmp_path: Path, code: int
 ) -> None:
     disk, number = restarted_on("client", pair, tmp_path), 0
-    for call in range(0, 60, 3):
+    for call in range(0, 60, 6):
         with disk.failing(call, code, 3):
             for size in (SMALL, LARGE):
                 assert offer(pair, mail(number, size)) == 250
