@@ -253,5 +253,5 @@ def fill(ballast: Path) -> None:
         try:
             while True:
                 file.write(bytes(4096))
-        except OSError as error:
-            assert error.errno == errno.ENOSPC
+        except OSError:
+            return
