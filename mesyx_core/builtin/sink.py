@@ -38,10 +38,10 @@ class Sink:
     def __init__(self) -> None:
         self.given: list[Given] = []
 
-    def provider(self, network: str = "mail") -> Provider:
+    def provider(self, name: str = "memory", network: str = "mail") -> Provider:
         """The egress that sends here."""
         summary = "Keeps what it is given in memory, and sends nothing"
-        return Provider(name="memory", config=SinkConfig, open=self._open, summary=summary, network=network)
+        return Provider(name=name, config=SinkConfig, open=self._open, summary=summary, network=network)
 
     @asynccontextmanager
     async def _open(self, config: SinkConfig, context: Context) -> AsyncIterator[Egress]:
