@@ -46,17 +46,21 @@ class Postfix(NamedTuple):
 
 @contextmanager
 def postfix(
-    hosts: Mapping[str, Mapping[str, str]], *, certificate: Path | None = None, port: int | None = None
+    hosts: Mapping[str, Mapping[str, str]],
+    *,
+    certificate: Path | None = None,
+    parameters: Mapping[str, str] | None = None,
+    port: int | None = None,
 ) -> Iterator[Postfix]:
     """Postfix on `port` of each address in `hosts`, whose value sets parameters of postconf(5) for that address
-    alone. Needs root. With a certificate (PEM, key included) TLS is offered, unless the address has
-    `smtpd_tls_security_level = none`."""
+    alone; `parameters` are for all of it. Needs root. With a certificate (PEM, key included) TLS is offered, unless the
+    address has `smtpd_tls_security_level = none`."""
     with tempfile.TemporaryDirectory(prefix="mesyx-postfix-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # Postfix's own users must get in
         port = port or free_port(*hosts)
         (folder / "etc").mkdir()
-        (folder / "etc" / "main.cf").write_text(_main_cf(folder, certificate))
+        (folder / "etc" / "main.cf").write_text(_main_cf(folder, certificate, parameters or {}))
         (folder / "etc" / "master.cf").write_text(_master_cf(hosts, port))
         (folder / "log").touch()
         shutil.chown(folder / "log", "postfix")
@@ -140,7 +144,8 @@ def _queue(folder: Path) -> None:
         os.chmod(queue / name, mode)
 
 
-def _main_cf(folder: Path, certificate: Path | None) -> str:
+def _main_cf(folder: Path, certificate: Path | None, parameters: Mapping[str, str]) -> str:
+    more = "".join(f"{key} = {value}\n" for key, value in parameters.items())
     tls = f"smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {certificate}" if certificate else ""
     return f"""
 compatibility_level = 3.6
@@ -174,7 +179,7 @@ local_header_rewrite_clients =
 smtputf8_enable = yes
 smtp_dns_support_level = disabled
 {tls}
-"""
+{more}"""
 
 
 def _master_cf(hosts: Mapping[str, Mapping[str, str]], port: int) -> str:
