@@ -316,7 +316,7 @@ def test_a_server_that_turns_out_to_be_this_node_gets_nothing(send: Send, port: 
 
 
 def test_the_envelope_decides_about_the_reverse_path_and_reports(send: Send, port: int) -> None:
-    asked = {
+    asked: dict[str, Any] = {
         "reverse_path": "bounces@example.net",
         "ret": "FULL",
         "envid": "e1",

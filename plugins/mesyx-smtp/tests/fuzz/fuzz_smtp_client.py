@@ -3,6 +3,8 @@ lines, and nobody is called served whose message was not sent to its end."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from mesyx_smtp.egress.address import parse
 from mesyx_smtp.egress.auth import Login
 from mesyx_smtp.egress.client import Client, Close, Content, Mail, StartTls, Terms
@@ -32,9 +34,10 @@ RECIPIENTS = {each: parse(each) for each in ("alice@example.org", "bob@exämple.
 def target(data: bytes) -> None:
     """The first byte says how the session is to be held; "|" is where one packet ends."""
     way = data[0] if data else 0
+    levels: tuple[Literal["may", "must", "on", "off"], ...] = ("may", "must", "on", "off")
     terms = Terms(
         hello="node.example.net",
-        tls=("may", "must", "on", "off")[way & 3],  # type: ignore[arg-type]
+        tls=levels[way & 3],
         login=Login("me", "secret", b"n" * 18) if way & 2 else None,
         ourselves=frozenset({"node.example.net"}),
     )
