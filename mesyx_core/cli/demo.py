@@ -127,7 +127,7 @@ class Cluster:
     """A gateway, a client, and a store that both hold."""
 
     def __init__(self, folder: Path) -> None:
-        self.smtp, self.https, self.imap = port(2525), port(8443), port(1143)
+        self.smtp, self.https, self.imap, self.submission = port(2525), port(8443), port(1143), port(1587)
         self.passphrase = folder / "passphrase"
         self.passphrase.write_text(secrets.token_urlsafe(24) + "\n")
         self.passphrase.chmod(0o600)
@@ -140,11 +140,15 @@ class Cluster:
     def _gateway(self) -> str:
         return (
             f'\n[ingress.mx]\nuse = "smtp"\nlisten = "127.0.0.1:{self.smtp}"\n'
+            f'\n[egress.smtp]\nsmarthost = "127.0.0.1:{self.smtp}"\n'  # so that nothing leaves this machine
             f'\n[transport.https]\nlisten = "127.0.0.1:{self.https}"\naddress = "https://127.0.0.1:{self.https}"\n'
         )
 
     def _client(self) -> str:
-        return f'\n[access.imap]\nlisten = "127.0.0.1:{self.imap}"\n\n[transport.https]\n'
+        return (
+            f'\n[access.imap]\nlisten = "127.0.0.1:{self.imap}"\n'
+            f'\n[access.submission]\nuse = "smtp"\nlisten = "127.0.0.1:{self.submission}"\n\n[transport.https]\n'
+        )
 
     def start(self, stack: ExitStack) -> None:
         """Start both nodes and join them by an invitation, as a person would with the commands of the tutorial."""
@@ -152,7 +156,10 @@ class Cluster:
         say("gateway", f"listens for SMTP on 127.0.0.1:{self.smtp} and for nodes on https://127.0.0.1:{self.https}")
         stack.enter_context(self.client.running())
         made = self.client.ask("store.create", name=STORE, passphrase_file=str(self.passphrase))
-        say("client", f"listens for IMAP on 127.0.0.1:{self.imap} and made the store {STORE!r}, {made['fingerprint']}")
+        say(
+            "client", f"listens for IMAP on 127.0.0.1:{self.imap} and takes mail to send on 127.0.0.1:{self.submission}"
+        )
+        say("client", f"made the store {STORE!r}, {made['fingerprint']}")
         offer = self.gateway.ask("node.invite", roles=["accept", "exchange"], addresses=[ADDRESS])
         self.client.ask("store.add_node", name=STORE, invitation=offer["invitation"])
         say("gateway", f"was invited into the store and accepts mail for {ADDRESS}")
@@ -199,12 +206,17 @@ class Cluster:
 
     def show_programs(self) -> None:
         """Lines to paste."""
+        inside = f"imap://{STORE}:{self.password}@127.0.0.1:{self.imap}/INBOX"
+        outside = f"smtp://{STORE}:{self.password}@127.0.0.1:{self.submission}"
         click.echo(
             f"Send more:    swaks --server 127.0.0.1:{self.smtp} --from bob@example.com --to {ADDRESS}\n"
-            f"Read in mutt: mutt -f imap://{STORE}:{self.password}@127.0.0.1:{self.imap}/INBOX"
-            f" -e 'set ssl_starttls=no'\n"
+            f"mutt:         mutt -f {inside}"
+            f" -e 'set ssl_starttls=no from={ADDRESS} use_envelope_from smtp_url={outside}'\n"
             f"Thunderbird:  IMAP, server 127.0.0.1, port {self.imap}, connection security None, normal password\n"
-            f"              user name {STORE}, password {self.password}\n\n"
+            f"              outgoing SMTP, server 127.0.0.1, port {self.submission}, connection security None, normal"
+            f" password\n"
+            f"              user name {STORE}, password {self.password}, address {ADDRESS}\n\n"
+            f"Nothing leaves this machine: mail to {ADDRESS} comes back in, mail to others is reported undeliverable.\n"
             "Ctrl-C ends the demo; nothing of it stays.\n"
         )
 
