@@ -119,6 +119,8 @@ class Sealer:
         self._salts = Salts(random)
         self._chosen: dict[Importance, Chosen] = {}
         self._running: dict[Aim, Running] = {}
+        self._closing: dict[int, Draft] = {}
+        """By number, the close entries of ended epochs that are not durable yet."""
         self._opening = anyio.Lock()
         self._number = 0
         self._last_began = 0
@@ -139,14 +141,16 @@ class Sealer:
         """The incarnation is over, whatever it has on disk; what comes next begins another, with epochs of its own."""
         self.log = None
         self._running.clear()
+        self._closing.clear()
         self._number = 0
 
     async def close(self) -> None:
         """Close all open epochs, before the log ends."""
         async with self._opening:
-            if self.log is not None and self._running:
-                log = self.log
-                await self._commit([(log, self._close(target)) for target in list(self._running)])
+            for aim in list(self._running):
+                self._end(aim)
+            if self.log is not None and self._closing:
+                await self._write(self.log, [])
 
     def _aim(self, content: Content, now: datetime) -> Aim:
         if isinstance(content.target, ToDay):
@@ -206,16 +210,15 @@ class Sealer:
         if self.log is None:
             self.log = await self._begin()
         log, now = self.log, self._now()
-        drafts = [self._close(aim)] if aim in self._running else []
+        if aim in self._running:
+            self._end(aim)
         self._number += 1
         seed = bytearray(self._random(epoch.SEED_SIZE))
         recipients = self._recipients(aim)
         sealed = age.encrypt(bytes(seed), recipients)
         opened = epoch.Epoch.begin(*log.origin, self._number, seed)
-        drafts.append(
-            Draft(Kind.EPOCH, self._number, 0, b"", payloads.Epoch(_target(aim), opened.commitment, sealed).encode())
-        )
-        await self._commit([(log, draft) for draft in drafts])
+        shown = payloads.Epoch(_target(aim), opened.commitment, sealed)
+        await self._write(log, [Draft(Kind.EPOCH, self._number, 0, b"", shown.encode())])
         running = Running(log, opened, recipients, now, self._until(aim, now))
         if log is self.log:
             self._running[aim] = running
@@ -230,11 +233,19 @@ class Sealer:
                 until = min(until, datetime.fromtimestamp(end, tz=now.tzinfo))
         return until
 
-    def _close(self, aim: Aim) -> Draft:
+    def _end(self, aim: Aim) -> None:
+        """Forget an epoch's keys. Its close entry goes with the next commit, and if that fails with the one after."""
         ended = self._running.pop(aim).epoch
         used = epoch.LEAVES - ended.left
         ended.end()
-        return Draft(Kind.CLOSE, ended.number, 0, b"", payloads.Close(used).encode())
+        self._closing[ended.number] = Draft(Kind.CLOSE, ended.number, 0, b"", payloads.Close(used).encode())
+
+    async def _write(self, log: Log, drafts: Sequence[Draft]) -> None:
+        closing = list(self._closing.values())
+        await self._commit([(log, draft) for draft in (*closing, *drafts)])
+        if log is self.log:
+            for draft in closing:
+                self._closing.pop(draft.epoch, None)
 
 
 def _target(aim: Aim) -> Target:

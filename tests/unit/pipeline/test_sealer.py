@@ -50,6 +50,65 @@ def test_a_failed_epoch_commit_seals_nothing_and_the_next_message_opens_another(
     assert len(disk.opened()) == 1
 
 
+def closed(disk: Disk) -> list[tuple[int, int]]:
+    return [(draft.epoch, decode_close(draft.payload).used) for draft in disk.of(Kind.CLOSE)]
+
+
+def test_a_failed_epoch_commit_loses_no_close_of_the_epoch_before() -> None:
+    disk = Disk()
+
+    async def main() -> None:
+        sealer = disk.sealer()
+        await put(disk, sealer, 3)
+        disk.later(days=1)
+        for _ in range(2):
+            disk.fail = 1
+            with pytest.raises(Temporary):
+                await sealer.seal(Content(OP))
+        assert closed(disk) == []
+        await put(disk, sealer)
+        assert closed(disk) == [(1, 3)]
+        await sealer.close()
+
+    anyio.run(main)
+    assert closed(disk) == [(1, 3), (4, 1)]
+
+
+def test_a_failed_last_commit_closes_when_it_is_tried_again() -> None:
+    disk = Disk()
+
+    async def main() -> None:
+        sealer = disk.sealer()
+        await put(disk, sealer)
+        disk.fail = 1
+        with pytest.raises(Temporary):
+            await sealer.close()
+        await sealer.close()
+        await sealer.close()
+
+    anyio.run(main)
+    assert closed(disk) == [(1, 1)]
+
+
+def test_what_an_abandoned_log_did_not_close_goes_into_no_other() -> None:
+    disk = Disk()
+
+    async def main() -> None:
+        sealer = disk.sealer()
+        await put(disk, sealer)
+        disk.later(days=1)
+        disk.fail = 1
+        with pytest.raises(Temporary):
+            await sealer.seal(Content(OP))
+        sealer.abandon()
+        await put(disk, sealer)
+        await sealer.close()
+
+    anyio.run(main)
+    assert closed(disk) == [(1, 1)]
+    assert [log.origin.incarnation[0] for log, draft in disk.entries if draft.kind == Kind.CLOSE] == [2]
+
+
 def test_concurrent_messages_open_one_epoch() -> None:
     disk = Disk()
 
