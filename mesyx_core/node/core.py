@@ -41,6 +41,7 @@ from mesyx_core.node.logins import Logins, Open
 from mesyx_core.node.mailboxes import Mailboxes
 from mesyx_core.node.outgoing import Outgoing
 from mesyx_core.node.peers import Peers
+from mesyx_core.node.room import Room
 from mesyx_core.node.rows import SealedRows
 from mesyx_core.node.secrets import Keyring, passphrase
 from mesyx_core.node.sockets import Doors
@@ -54,8 +55,6 @@ log = logging.getLogger(__name__)
 REPLICATION_SECONDS: Final = 60.0
 """With acknowledge = "replicated": after so long without a peer's word the network is told to try again. What was
 sealed stays, and the copy that comes again is shown as the same message."""
-ROOM_CHECK: Final = 0.02
-"""Seconds for which a look at the free disk holds."""
 
 
 class Node:
@@ -89,7 +88,13 @@ class Node:
             route=self._route,
             filters=self._filters(),
             blobs=BlobSource(journal, self.key.public),
-            room=self._room,
+            room=Room(
+                usage=journal.usage,
+                free=lambda: shutil.disk_usage(self.home.state).free,
+                quota=config.node.store_quota,
+                reserve=config.node.disk_reserve,
+                monotonic=time.monotonic,
+            ),
             commit=self._commit,
             limit=config.node.size_limit,
         )
@@ -100,7 +105,6 @@ class Node:
         """A file with the owner key, where that is kept apart."""
         self.passphrase_file: Path | None = None
         """A file with the passphrase that the node runs with."""
-        self._free = (0.0, 0)
         self.live = False
         """Whether its instances run, or a command merely uses its state."""
 
@@ -177,17 +181,6 @@ class Node:
 
     def _filters(self) -> Mapping[str, Filter]:
         return FilterInstances(self)
-
-    async def _room(self, store: bytes, size: int) -> None:
-        """Quota and free disk, so that strangers cannot fill either."""
-        if await self.journal.usage(store) + size > self.config.node.store_quota:
-            raise Temporary("the mailbox is full")
-        checked, free = self._free
-        if time.monotonic() - checked > ROOM_CHECK:
-            free = shutil.disk_usage(self.home.state).free
-            self._free = (time.monotonic(), free)
-        if free - size < self.config.node.disk_reserve:
-            raise Temporary("the server's disk is almost full")
 
     async def _commit(self, entries: Sequence[tuple[Log, Draft]], rows: Sequence[RowChange] = ()) -> list[int]:
         """What an ingress acknowledges: durable here, and on a peer as well where the config asks for that."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from mesyx_core.api.errors import Refused, Temporary
 from mesyx_core.api.message import Body, Bytes, Message, Scalar
@@ -12,16 +12,28 @@ from mesyx_core.api.roles import Filter
 from mesyx_core.api.verdict import ACCEPT, Receipt, Verdict
 from mesyx_core.journal import Draft, Log
 from mesyx_core.journal.journal import RowChange
-from mesyx_core.pipeline.body import Blobs, SealedBody, Spool
+from mesyx_core.pipeline.body import BATCH, INLINE, Blobs, SealedBody, Spool
 from mesyx_core.pipeline.sealer import Content, Sealer
 from mesyx_core.pipeline.verdicts import apply, best, judge
 from mesyx_core.record import content
+from mesyx_core.vault.stream import sealed_size
+
+AHEAD: Final = 2 * BATCH
+"""A body in a blob has room for so many bytes that are not written yet, those in its buffer and a step; and for an
+eighth at most of all that it has, its padding."""
+_ENTRY: Final = 4096
+"""What the entry of a blob takes beside it, with some recipients."""
 
 
 class Room(Protocol):
-    """Whether a store may take `size` more bytes: quota and free disk. Raises Temporary when not."""
+    """Quota and free disk."""
 
-    async def __call__(self, store: bytes, size: int) -> None: ...
+    async def take(self, store: bytes, size: int, *, first: bool = False) -> None:
+        """Set so many bytes more aside in a store, `first` for a body that has none yet; with 0 only ask whether any
+        more may come. Raises Temporary."""
+
+    def give_back(self, store: bytes, size: int) -> None:
+        """All that a body had: it is committed, or given up."""
 
 
 class Commit(Protocol):
@@ -80,6 +92,10 @@ class Delivery:
         self._intake = intake
         self._draft = draft
         self._traced = 0
+        self._room = 0
+        """Bytes of the body that there is room for, and"""
+        self._taken: dict[bytes, int] = {}
+        """what is set aside for them."""
         self.stores: dict[bytes, tuple[Sealer, list[str]]] = {}
         self._spool = Spool(intake.blobs, lambda: len(self.stores), draft.envelope)
 
@@ -89,6 +105,9 @@ class Delivery:
     async def __aexit__(self, *failure: object) -> None:
         """Nothing that was not committed stays."""
         self._spool.close()
+        for store, size in self._taken.items():
+            self._intake.room.give_back(store, size)
+        self._taken.clear()
 
     async def recipient(self, address: str) -> Verdict:
         sealer = self._intake.route(address)
@@ -96,7 +115,7 @@ class Delivery:
             return Verdict(word="reject", reason="no such recipient here")
         store = sealer.store
         try:
-            await self._intake.room(store, 0)
+            await self._intake.room.take(store, 0)
         except Temporary as full:
             return Verdict(word="reject", temporary=True, reason=full.what)
         self.stores.setdefault(store, (sealer, []))[1].append(address)
@@ -109,11 +128,21 @@ class Delivery:
     async def write(self, chunk: bytes) -> None:
         if self._spool.size + len(chunk) > self._intake.limit:
             raise Refused("the message is larger than this node takes")
-        before = self._spool.size >> 20
+        size = self._spool.size + len(chunk)
+        if size > INLINE and size > self._room:
+            await self._take(size)
         await self._spool.write(chunk)
-        if self._spool.size >> 20 != before:
-            for store in self.stores:
-                await self._intake.room(store, self._spool.size)
+
+    async def _take(self, size: int) -> None:
+        """Have room, before it is written, for what is larger than the memory takes."""
+        room = -(-size // BATCH) * BATCH
+        whole = sealed_size(room) + _ENTRY
+        for store in self.stores:
+            held = self._taken.get(store, 0)
+            if whole > held:  # padding leaves some steps as large as the one before
+                await self._intake.room.take(store, whole - held, first=not held)
+                self._taken[store] = whole
+        self._room = room
 
     async def commit(self) -> Receipt:
         bodies = await self._spool.finish()

@@ -36,21 +36,36 @@ class Raises:
         raise ValueError("secret text of the message")
 
 
+class Rooms:
+    """Notes what is set aside."""
+
+    def __init__(self, check: Callable[[bytes, int], None] | None = None) -> None:
+        self.check = check
+        self.held = 0
+        self.most = 0
+
+    async def take(self, store: bytes, size: int, *, first: bool = False) -> None:
+        if self.check is not None:
+            self.check(store, size)
+        assert not size or first == (self.held == 0)
+        self.held += size
+        self.most = max(self.most, self.held)
+
+    def give_back(self, store: bytes, size: int) -> None:
+        self.held -= size
+
+
 def intake(
     disk: Disk, filters: Mapping[str, Any] | None = None, room: Callable[[bytes, int], None] | None = None
 ) -> Intake:
     sealer = disk.sealer()
-
-    async def room_for(store: bytes, size: int) -> None:
-        if room is not None:
-            room(store, size)
 
     checked: Mapping[str, Filter] = filters or {}
     return Intake(
         route=lambda address: sealer if address.endswith("@example.org") else None,
         filters=checked,
         blobs=disk,
-        room=room_for,
+        room=Rooms(room),
         commit=disk.commit,
         limit=1 << 20,
     )
@@ -261,3 +276,49 @@ def test_the_key_of_a_blob_depends_on_the_peer() -> None:
 
     anyio.run(main)
     assert disk.peers == ["192.0.2.1 4711"]
+
+
+@pytest.mark.parametrize("size", [INLINE + 1, 300_000, 700_001])
+def test_a_large_body_has_room_before_it_is_written_and_gives_it_back(size: int) -> None:
+    disk = Disk()
+    way = intake(disk)
+    room = way.room
+    assert isinstance(room, Rooms)
+
+    async def main() -> None:
+        async with way.deliver(Message(kind="mail", time=disk.now)) as delivery:
+            await delivery.recipient("alice@example.org")
+            for at in range(0, size, 50_000):
+                await delivery.write(bytes(min(50_000, size - at)))
+                assert room.held >= disk.made[0].size if disk.made else room.held == 0
+            await delivery.commit()
+            assert room.held >= disk.made[0].size
+
+    anyio.run(main)
+    assert room.held == 0
+    assert size <= room.most <= 1.25 * size + (1 << 19)
+
+
+def test_a_small_body_takes_none() -> None:
+    disk = Disk()
+    way = intake(disk)
+    assert isinstance(way.room, Rooms)
+    deliver(disk, way, "alice@example.org", body=bytes(INLINE))
+    assert way.room.most == 0
+
+
+def test_a_delivery_that_finds_no_more_room_gives_all_back() -> None:
+    disk = Disk()
+    calls: list[int] = []
+
+    def full(store: bytes, size: int) -> None:
+        calls.append(size)
+        if len(calls) > 2:
+            raise Temporary("the mailbox is full")
+
+    way = intake(disk, room=full)
+    assert isinstance(way.room, Rooms)
+    with pytest.raises(Temporary, match="full"):
+        deliver(disk, way, "alice@example.org", body=bytes(900_000))
+    assert way.room.held == 0
+    assert disk.entries == []
