@@ -13,26 +13,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, cast
+from typing import Any, Literal, Self, cast
 
 import anyio
-from anyio.abc import ByteStream
+from anyio.abc import AsyncResource, ByteStream, SocketAttribute, SocketStream, TaskGroup
 from pydantic import JsonValue
 
 from mesyx_core.api import (
     Delivery,
     Health,
     Listener,
+    Locked,
     LoginFailed,
     Message,
     Misconfigured,
     Peer,
-    Refused,
     Temporary,
     Tls,
     Verdict,
     View,
 )
+from mesyx_core.testing.clock import Clock
+from mesyx_core.testing.intake import Intake
 from mesyx_core.wire.sasl import make_verifier
 from mesyx_core.wire.tls import TlsSettings, self_signed, server_context
 
@@ -76,48 +78,107 @@ class MemoryState:
 
 
 class StandIn:
-    """Implements `api.Context`. Views are entered with `admit`; `sleep` only notes how long it was to be."""
+    """Implements `api.Context`. Enter it (`async with`) to have it serve streams; what it opened is closed at the end.
 
-    def __init__(self, instance: str = "test", *, local: bool = True) -> None:
+    Views are entered with `admit`; `intake` holds what came in and says what a node would. Without a `clock` time is
+    real, but `sleep` only notes how long it was to be."""
+
+    def __init__(self, instance: str = "test", *, local: bool = True, clock: Clock | None = None) -> None:
         self.instance = instance
         self.name = "node"
         self.state = MemoryState()
+        self.intake = Intake()
         self.slept: list[float] = []
         self.reported: list[tuple[Health, str]] = []
         self.up = anyio.Event()
         """Something reported "up"."""
         self.listeners: list[asyncio.Server] = []
+        self.bound: list[str] = []
+        """Addresses that were bound."""
+        self.dialled: list[tuple[str, str | None]] = []
+        """Addresses that were dialled, and by way of whom."""
+        self.streams: list[ByteStream] = []
+        """What `dial` gave."""
+        self.signals: list[tuple[str, JsonValue]] = []
+        self.taken = 0
+        """Streams of other nodes that a transport brought."""
+        self.locked: set[str] = set()
+        """Stores whose keys are not open."""
+        self._clock = clock
         self._local = local
         self._views: dict[str, tuple[View, list[bytes]]] = {}
+        self._tasks: TaskGroup | None = None
+        self._left: list[AsyncResource] = []
+
+    async def __aenter__(self) -> Self:
+        self._tasks = await anyio.create_task_group().__aenter__()
+        return self
+
+    async def __aexit__(self, *failure: Any) -> bool | None:
+        assert self._tasks is not None
+        self._tasks.cancel_scope.cancel()
+        try:
+            return await self._tasks.__aexit__(*failure)
+        finally:
+            self.close()
+            with anyio.CancelScope(shield=True):
+                for each in self._left:
+                    await anyio.aclose_forcefully(each)
 
     def admit(self, name: str, password: str, view: View) -> None:
         """Let `name` log in with `password`."""
         self._views.setdefault(name, (view, []))[1].append(make_verifier(password, self.salt(name)).pack())
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return self._clock.now() if self._clock else datetime.now(UTC)
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return self._clock.monotonic() if self._clock else time.monotonic()
 
     def random(self, n: int) -> bytes:
         return os.urandom(n)
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
-        await anyio.lowlevel.checkpoint()
+        if self._clock:
+            await self._clock.sleep(seconds)
+        else:
+            await anyio.lowlevel.checkpoint()
 
     async def dial(
         self, address: str, *, tls: bool = False, via: str | None = None, bind: str | None = None
     ) -> ByteStream:
+        self.dialled.append((address, via))
         host, _, port = address.rpartition(":")
         try:
-            return await anyio.connect_tcp(host.strip("[]"), int(port), local_host=bind)
+            stream = await anyio.connect_tcp(host.strip("[]"), int(port), local_host=bind)
         except OSError:
             raise Temporary(f"cannot reach {address}") from None
+        self.streams.append(stream)
+        return stream
+
 
     async def serve(self, address: str, on: Callable[[ByteStream, Peer], Awaitable[None]]) -> Listener:
-        raise Refused("this stand-in has protocols only")
+        assert self._tasks is not None, "enter the stand-in first: async with StandIn() as context"
+        host, _, port = address.rpartition(":")
+        try:
+            listener = await anyio.create_tcp_listener(local_host=host.strip("[]"), local_port=int(port))
+        except OSError:
+            raise Misconfigured(f"{address} is in use") from None
+        self._left.append(listener)
+
+        async def handle(stream: SocketStream) -> None:
+            try:
+                async with stream:
+                    remote = stream.extra(SocketAttribute.remote_address)
+                    await on(stream, At(str(remote[0]), int(remote[1]), self._local))
+            except (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                return
+
+        self._tasks.start_soon(listener.serve, handle)
+        at = At(host, listener.extra(SocketAttribute.local_port))
+        self.bound.append(at.address)
+        return at
 
     async def listen(
         self, address: str, protocol: Callable[[Peer], object], *, tls: ssl.SSLContext | None = None
@@ -129,7 +190,9 @@ class StandIn:
         except OSError:
             raise Misconfigured(f"{address} is in use") from None
         self.listeners.append(server)
-        return At(host, server.sockets[0].getsockname()[1])
+        at = At(host, server.sockets[0].getsockname()[1])
+        self.bound.append(at.address)
+        return at
 
     def tls(self, settings: object) -> Tls:
         assert isinstance(settings, TlsSettings)
@@ -142,18 +205,20 @@ class StandIn:
             return MemoryTls(settings.mode, server_context(certificate, key))
 
     def deliver(self, draft: Message) -> AbstractAsyncContextManager[Delivery]:
-        raise Refused("this stand-in takes nothing in")
+        return self.intake.deliver(draft)
 
     async def accept(self, messages: Sequence[Message], state: Mapping[str, bytes] | None = None) -> Sequence[Verdict]:
-        raise Refused("this stand-in takes nothing in")
+        return await self.intake.accept(messages, state, self.state.kept)
 
     async def signal(self, name: str, value: JsonValue) -> None:
-        return None
+        self.signals.append((name, value))
 
     async def login(self, name: str, proof: Callable[[bytes], bool]) -> View:
         view, verifiers = self._views.get(name, (None, []))
         if view is None or not any([proof(verifier) for verifier in verifiers]):
             raise LoginFailed("wrong name or app password")
+        if name in self.locked:
+            raise Locked(f"the store {name} is locked")
         return view
 
     def salt(self, name: str) -> bytes:
@@ -165,7 +230,10 @@ class StandIn:
             self.up.set()
 
     async def accept_stream(self, stream: ByteStream, peer: Peer) -> None:
-        raise Refused("this stand-in has no other nodes")
+        """Answers as an echo does."""
+        self.taken += 1
+        async for data in stream:
+            await stream.send(data)
 
     def close(self) -> None:
         """Stop listening."""

@@ -1,0 +1,1 @@
+"""One contract class for each role and ability. See `mesyx_core.testing.contract` for what they share."""
