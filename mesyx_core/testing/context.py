@@ -157,7 +157,6 @@ class StandIn:
         self.streams.append(stream)
         return stream
 
-
     async def serve(self, address: str, on: Callable[[ByteStream, Peer], Awaitable[None]]) -> Listener:
         assert self._tasks is not None, "enter the stand-in first: async with StandIn() as context"
         host, _, port = address.rpartition(":")

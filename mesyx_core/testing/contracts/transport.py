@@ -261,9 +261,10 @@ class Late(StandIn):
 
 
 class Deaf(StandIn):
-    """Takes streams and reads nothing."""
+    """Reads the first piece of each stream and no more."""
 
     async def accept_stream(self, stream: ByteStream, peer: Any) -> None:
+        await stream.receive(1)
         await anyio.sleep_forever()
 
 

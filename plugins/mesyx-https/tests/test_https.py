@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
-from anyio.abc import ByteStream, SocketAttribute, TaskGroup
+from anyio.abc import ByteStream
 from mesyx_https import mesyx_transports
 from mesyx_https.config import HttpsConfig, parse
 from mesyx_https.transport import Https
@@ -18,7 +18,7 @@ from mesyx_https.websocket import WebSocket
 from pydantic import ValidationError
 
 from mesyx_core.api import Permanent, Temporary
-from mesyx_core.testing.context import At, StandIn
+from mesyx_core.testing import StandIn, soon
 
 pytestmark = pytest.mark.anyio
 
@@ -28,56 +28,14 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-class Host(StandIn):
-    """A node that serves streams on loopback, and echoes to whoever comes through the transport."""
-
-    def __init__(self, tasks: TaskGroup) -> None:
-        super().__init__()
-        self.tasks = tasks
-        self.taken = 0
-        self.dialled: list[ByteStream] = []
-
-    async def serve(self, address: str, on: Callable[[ByteStream, Any], Awaitable[None]]) -> At:
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-
-        async def handle(stream: ByteStream) -> None:
-            async with stream:
-                try:
-                    await on(stream, At())
-                except (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                    return
-
-        self.tasks.start_soon(listener.serve, handle)
-        return At(port=listener.extra(SocketAttribute.local_port))
-
-    async def dial(
-        self, address: str, *, tls: bool = False, via: str | None = None, bind: str | None = None
-    ) -> ByteStream:
-        stream = await super().dial(address, tls=tls, via=via)
-        self.dialled.append(stream)
-        return stream
-
-    async def accept_stream(self, stream: ByteStream, peer: Any) -> None:
-        self.taken += 1
-        async for data in stream:
-            await stream.send(data)
-
-
 @asynccontextmanager
-async def serving(ping: float = 25.0, **config: Any) -> AsyncIterator[tuple[Https, Host]]:
-    async with anyio.create_task_group() as tasks:
-        host = Host(tasks)
+async def serving(ping: float = 25.0, **config: Any) -> AsyncIterator[tuple[Https, StandIn]]:
+    async with StandIn() as host, anyio.create_task_group() as tasks:
         https = Https(HttpsConfig(listen="127.0.0.1:0", **config), host, ping=ping)
         tasks.start_soon(https.run)
-        await until(lambda: host.reported)
+        await host.up.wait()
         yield https, host
         tasks.cancel_scope.cancel()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    with anyio.fail_after(5):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
-            await anyio.sleep(0.005)
 
 
 async def read(stream: ByteStream, size: int) -> bytes:
@@ -190,13 +148,13 @@ async def test_an_idle_peer_is_pinged_and_one_that_is_gone_is_dropped() -> None:
             group.start_soon(receive)
             await anyio.sleep(0.5)
             assert stream.heard > 3  # pings and pongs, both ways
-            await host.dialled[0].aclose()
+            await host.streams[0].aclose()
 
 
 async def test_a_peer_that_stops_reading_is_dropped() -> None:
     async with serving(ping=0.05) as (https, host):
         stream = await https.connect(https.address)  # nobody receives on it, so it answers no ping
-        await until(lambda: not https._open)
+        await soon("that it is dropped", lambda: not https._open)
         assert isinstance(stream, WebSocket)
         assert stream.closed
         assert host.taken == 1

@@ -11,7 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from mesyx_core.api import ACCEPT, Bytes, Message, Stage, Verdict
+from mesyx_core.builtin import mesyx_filters
 from mesyx_core.builtin.filter import Rules, RulesConfig
+from mesyx_core.testing import FilterContract, mail
 
 
 def judge(toml: str, stage: Stage = "receive", **fields: Any) -> Verdict:
@@ -82,3 +84,22 @@ def test_a_rule_that_could_only_be_a_mistake_is_refused(rule: str) -> None:
 
 def test_a_long_address_does_not_make_a_pattern_slow() -> None:
     assert judge(f'[[rule]]\nsender = "{"*a" * 100}b"\naction = "drop"', sender="a" * 20_000) is ACCEPT
+
+
+class TestRules(FilterContract):
+    provider = mesyx_filters()[0]
+    config = {
+        "rule": [
+            {"sender": "eve@spam.example", "action": "reject", "reason": "no"},
+            {"sender": "mallory@spam.example", "action": "drop"},
+            {"sender": "trent@spam.example", "action": "hold"},
+            {"sender": "list@example.org", "set_importance": "low", "mailbox": "Lists", "flags": ["$List"]},
+        ]
+    }
+    capabilities = frozenset({"rejects", "drops", "holds", "marks"})
+    examples = {
+        "rejects": mail(sender="eve@spam.example"),
+        "drops": mail(sender="mallory@spam.example"),
+        "holds": mail(sender="trent@spam.example"),
+        "marks": mail(sender="list@example.org"),
+    }

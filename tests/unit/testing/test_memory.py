@@ -9,12 +9,10 @@ import anyio
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from mesyx_core.api import LoginFailed, Outcome, Temporary
-from mesyx_core.builtin.memory import Network as MemoryNetwork
 from mesyx_core.testing import (
     AccessContract,
     CryptoContract,
     DialerContract,
-    DuplexContract,
     EgressContract,
     Fate,
     FilterContract,
@@ -74,12 +72,6 @@ class TestOfficeEgress(EgressContract):
         finally:
             far.received += [(recipient, body) for recipient, _, body in self.office.sent]
             self.office.away = True
-
-
-class TestMemory(DuplexContract):
-    provider = MemoryNetwork().provider()
-    config = {"listen": "here"}
-    capabilities = frozenset({"listens", "half_close"})
 
 
 class TestStraight(DialerContract):
