@@ -143,7 +143,7 @@ async def serve_streams(
             await anyio.aclose_forcefully(stream)
             return
         try:
-            stream.extra(SocketAttribute.raw_socket).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            prepare(stream)
             async with stream:
                 await on(stream, peer)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError):
@@ -153,10 +153,23 @@ async def serve_streams(
         finally:
             doors.leave(peer)
 
-    async with anyio.create_task_group() as group:
-        for each in sockets:
-            listener = await SocketListener.from_socket(each)
-            group.start_soon(_accept, listener, handle, tasks)
+    try:
+        async with anyio.create_task_group() as group:
+            for each in sockets:
+                listener = await SocketListener.from_socket(each)
+                group.start_soon(_accept, listener, handle, tasks)
+    finally:
+        for each in sockets:  # at once: whoever starts next may want the same port
+            each.close()
+
+
+def prepare(stream: SocketStream) -> None:
+    """No delay for small writes, and no reading ahead of who reads. [anyio reads a fresh stream without bound, until a
+    `receive` first had to wait; a peer that sends faster than it is read would fill the memory.]"""
+    stream.extra(SocketAttribute.raw_socket).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    transport = getattr(stream, "_transport", None)  # there is none on trio, which reads when asked
+    if transport is not None and not transport.is_closing():
+        transport.pause_reading()
 
 
 async def _accept(
@@ -245,5 +258,5 @@ async def dial(address: str, deadline: float = 30, *, bind: str | None = None) -
         raise Temporary(
             f"cannot reach {address} ({_unreached(error)})", "check the address, and that its node runs"
         ) from error
-    stream.extra(SocketAttribute.raw_socket).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    prepare(stream)
     return stream

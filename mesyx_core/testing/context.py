@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, Self, cast
 
 import anyio
-from anyio.abc import AsyncResource, ByteStream, SocketAttribute, SocketStream, TaskGroup
+from anyio.abc import ByteStream, TaskGroup
 from pydantic import JsonValue
 
 from mesyx_core.api import (
@@ -28,11 +28,12 @@ from mesyx_core.api import (
     Message,
     Misconfigured,
     Peer,
-    Temporary,
     Tls,
     Verdict,
     View,
 )
+from mesyx_core.node import sockets
+from mesyx_core.node.sockets import Doors
 from mesyx_core.testing.clock import Clock
 from mesyx_core.testing.intake import Intake
 from mesyx_core.wire.sasl import make_verifier
@@ -99,6 +100,8 @@ class StandIn:
         """Addresses that were dialled, and by way of whom."""
         self.streams: list[ByteStream] = []
         """What `dial` gave."""
+        self.faults: list[Exception] = []
+        """What was raised while a connection was served; a node would log its type."""
         self.signals: list[tuple[str, JsonValue]] = []
         self.taken = 0
         """Streams of other nodes that a transport brought."""
@@ -108,7 +111,6 @@ class StandIn:
         self._local = local
         self._views: dict[str, tuple[View, list[bytes]]] = {}
         self._tasks: TaskGroup | None = None
-        self._left: list[AsyncResource] = []
 
     async def __aenter__(self) -> Self:
         self._tasks = await anyio.create_task_group().__aenter__()
@@ -121,9 +123,6 @@ class StandIn:
             return await self._tasks.__aexit__(*failure)
         finally:
             self.close()
-            with anyio.CancelScope(shield=True):
-                for each in self._left:
-                    await anyio.aclose_forcefully(each)
 
     def admit(self, name: str, password: str, view: View) -> None:
         """Let `name` log in with `password`."""
@@ -149,33 +148,24 @@ class StandIn:
         self, address: str, *, tls: bool = False, via: str | None = None, bind: str | None = None
     ) -> ByteStream:
         self.dialled.append((address, via))
-        host, _, port = address.rpartition(":")
-        try:
-            stream = await anyio.connect_tcp(host.strip("[]"), int(port), local_host=bind)
-        except OSError:
-            raise Temporary(f"cannot reach {address}") from None
+        stream = await sockets.dial(address, bind=bind)
         self.streams.append(stream)
         return stream
 
     async def serve(self, address: str, on: Callable[[ByteStream, Peer], Awaitable[None]]) -> Listener:
         assert self._tasks is not None, "enter the stand-in first: async with StandIn() as context"
-        host, _, port = address.rpartition(":")
-        try:
-            listener = await anyio.create_tcp_listener(local_host=host.strip("[]"), local_port=int(port))
-        except OSError:
-            raise Misconfigured(f"{address} is in use") from None
-        self._left.append(listener)
 
-        async def handle(stream: SocketStream) -> None:
+        async def noting(stream: ByteStream, peer: Peer) -> None:
             try:
-                async with stream:
-                    remote = stream.extra(SocketAttribute.remote_address)
-                    await on(stream, At(str(remote[0]), int(remote[1]), self._local))
+                await on(stream, At(peer.host, peer.port, self._local))
             except (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
                 return
+            except Exception as error:
+                self.faults.append(error)
 
-        self._tasks.start_soon(listener.serve, handle)
-        at = At(host, listener.extra(SocketAttribute.local_port))
+        bound = sockets.bind(address)
+        self._tasks.start_soon(sockets.serve_streams, bound, Doors(1000, 1000), self._tasks, noting)
+        at = sockets.named(bound)
         self.bound.append(at.address)
         return at
 

@@ -16,6 +16,11 @@ from mesyx_core.testing.view import MemoryView
 
 NAME: Final = "alice"
 PASSWORD: Final = "app-password-of-alice"
+BOB: Final = "bob@example.com"
+REPLY: Final = (
+    b"From: Alice <alice@example.org>\r\nTo: bob@example.com\r\nSubject: Re: Lunch\r\n"
+    b"Message-ID: <reply@example.org>\r\nDate: Sun, 22 Nov 2026 12:00:00 +0000\r\n\r\nAt one.\r\n.\r\n"
+)
 
 
 class AccessContract(ListeningContract, defines=True):
@@ -38,7 +43,7 @@ class AccessContract(ListeningContract, defines=True):
 
     @yours("submits")
     async def send(self, context: StandIn, name: str, password: str, body: bytes) -> None:
-        """As a program: log in and send this message. Raises as `read` does."""
+        """As a program: log in and send this message of alice's to bob@example.com. Raises as `read` does."""
         raise MISSING
 
     @yours()
@@ -109,10 +114,11 @@ class AccessContract(ListeningContract, defines=True):
     @holds("submits")
     async def test_a_message_is_submitted_whole(self) -> None:
         async with self.running() as (_, context):
-            await self.send(context, NAME, PASSWORD, TEXT)
+            await self.send(context, NAME, PASSWORD, REPLY)
             (message,) = self.view.submitted
             assert message.direction == "out"
-            assert TEXT in await whole(message.body)
+            assert message.recipients == (BOB,)
+            assert REPLY in await whole(message.body)
 
     @lacks("submits")
     async def test_nothing_is_submitted_through_it(self) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 import anyio
 
-from mesyx_core.api import Message, Outcome
+from mesyx_core.api import Message, Outcome, Reports
 from mesyx_core.testing.contract import MISSING, holds, lacks, yours
 from mesyx_core.testing.contracts.provider import ProviderContract
-from mesyx_core.testing.samples import SECRET, TEXT, line, mail, whole
+from mesyx_core.testing.samples import SECRET, TEXT, line, mail, samples, whole
 
 Fate: TypeAlias = Literal["sent", "later", "never"]
 REASON: Final = 500
@@ -29,7 +29,56 @@ class Network:
     """Recipient and body of all that it took."""
 
 
-class EgressContract(ProviderContract, defines=True):
+class ReportsContract(ProviderContract, defines=True):
+    """`api.Reports`: the network's own word for what did not arrive."""
+
+    KNOWN = {"reports": "composes its network's reports of failures (api.Reports)"}
+    kind = "egress"
+
+    def message(self, *recipients: str, body: bytes = TEXT) -> Message:
+        """What is sent; a network that is not mail has its own."""
+        return mail(body, direction="out", sender="alice@example.org", recipients=recipients)
+
+    @holds("reports")
+    async def test_a_report_tells_who_did_not_get_it_and_why(self) -> None:
+        failures = {
+            BOB: Outcome(word="never", reason="550 no such user", remote="mx.example.net"),
+            CAROL: Outcome(word="later", reason="nobody answered"),
+        }
+        async with self.opened() as (role, _):
+            assert isinstance(role, Reports)
+            report = await role.report(self.message(ALICE, BOB, CAROL), failures)
+        assert isinstance(report, Message)
+        assert report.direction == "in"
+        assert report.sender == "", "nobody answers a report"
+        text = (await whole(report.body)).decode("utf-8", "replace")
+        assert BOB in text
+        assert CAROL in text
+        assert "no such user" in text
+
+    @holds("reports")
+    async def test_a_report_can_be_made_of_every_message(self) -> None:
+        failure = Outcome(word="never", reason="refused")
+        async with self.opened() as (role, _):
+            for message in samples():
+                if message.kind == self.message().kind:
+                    made = await role.report(replace(message, direction="out", recipients=(BOB,)), {BOB: failure})
+                    assert made is None or isinstance(made, Message)
+
+    @holds("reports")
+    async def test_a_report_reaches_nobody(self) -> None:
+        async with self.opened() as (role, context):
+            await role.report(self.message(BOB), {BOB: Outcome(word="never", reason="refused")})
+            assert context.dialled == []
+            assert context.intake.kept == []
+
+    @lacks("reports")
+    async def test_it_does_not_claim_to_report(self) -> None:
+        async with self.opened() as (role, _):
+            assert not isinstance(role, Reports), 'it has report(): declare "reports"'
+
+
+class EgressContract(ReportsContract, defines=True):
     """`api.Egress`: one attempt, and an outcome for every recipient that is no better than the truth."""
 
     KNOWN = {
@@ -43,10 +92,6 @@ class EgressContract(ProviderContract, defines=True):
     def network(self, fates: Mapping[str, Fate]) -> AbstractAsyncContextManager[Network]:
         """A far end that treats recipients so, and takes for all others; gone when the scope is left."""
         raise MISSING
-
-    def message(self, *recipients: str, body: bytes = TEXT) -> Message:
-        """What is sent; a network that is not mail has its own."""
-        return mail(body, direction="out", sender="alice@example.org", recipients=recipients)
 
     async def _send(self, fates: Mapping[str, Fate], *recipients: str) -> tuple[Mapping[str, Outcome], Network]:
         async with self.network(fates) as far, self.opened(**far.config) as (role, _):

@@ -77,6 +77,7 @@ class ListeningContract(RunningContract, defines=True):
                     continue  # turned away: its right
             async with await anyio.connect_tcp(host, int(port)):
                 assert context.reported[-1][0] == "up"
+            assert context.faults == [], "what strangers say is no fault of the plugin"
 
     @holds("listens")
     async def test_it_stops_while_somebody_is_connected(self) -> None:

@@ -11,7 +11,7 @@ from anyio.abc import ByteStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 from pydantic import BaseModel, ConfigDict
 
-from mesyx_core.api import Bytes, Context, Locked, LoginFailed, Message, Peer, Provider, View
+from mesyx_core.api import Bytes, Context, Locked, LoginFailed, Message, MesyxError, Peer, Provider, View
 from mesyx_core.testing.samples import whole
 from mesyx_core.wire.sasl import plain_proof
 
@@ -31,7 +31,7 @@ class DeskConfig(BaseModel):
 
 class Desk:
     """Implements `api.Access`. A program says `NAME PASSWORD`, is told `ok`, `no` or `later`, then says `read` or
-    `send SIZE`; sizes come before what is sent or read, in either direction."""
+    `send RECIPIENT SIZE`; sizes come before what is sent or read, in either direction."""
 
     def __init__(self, config: DeskConfig, context: Context) -> None:
         self._config = config
@@ -59,12 +59,21 @@ class Desk:
         except Locked:
             return await stream.send(b"later\n")
         await stream.send(b"ok\n")
-        order, _, size = (await lines.receive_until(b"\n", LINE)).partition(b" ")
-        if order == b"read":
+        order = (await lines.receive_until(b"\n", LINE)).decode("utf-8", "replace").split()
+        if order == ["read"]:
             await self._read(stream, view)
-        elif order == b"send" and size.isdigit() and int(size) <= LARGEST:
-            body = await lines.receive_exactly(int(size))
-            await view.submit(Message(kind="mail", time=self._context.now(), direction="out", body=Bytes(body)))
+        elif len(order) == 3 and order[0] == "send" and order[2].isdecimal() and int(order[2]) <= LARGEST:
+            body = Bytes(await lines.receive_exactly(int(order[2])))
+            await self._send(stream, view, order[1], body)
+
+    async def _send(self, stream: ByteStream, view: View, recipient: str, body: Bytes) -> None:
+        now, sender = self._context.now(), view.identities[0]
+        message = Message(kind="mail", time=now, direction="out", sender=sender, recipients=(recipient,), body=body)
+        try:
+            await view.submit(message)
+        except MesyxError:
+            await stream.send(b"no\n")
+        else:
             await stream.send(b"ok\n")
 
     async def _login(self, line: str) -> View:

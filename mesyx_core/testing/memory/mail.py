@@ -172,7 +172,7 @@ class OfficeIngress:
 
 
 class OfficeEgress:
-    """Implements `api.Egress`."""
+    """Implements `api.Egress` and `api.Reports`."""
 
     def __init__(self, office: PostOffice) -> None:
         self._office = office
@@ -187,3 +187,10 @@ class OfficeEgress:
             if outcome.word == "sent":
                 self._office.sent.append((each, replace(message, recipients=(each,)), body))
         return outcomes
+
+    async def report(self, message: Message, failures: Mapping[str, Outcome]) -> Message | None:
+        if not message.sender:
+            return None
+        lines = [f"{address}: {outcome.reason}\r\n" for address, outcome in failures.items()]
+        body = Bytes("".join(["Subject: not delivered\r\n\r\n", *lines]).encode())
+        return replace(message, direction="in", sender="", recipients=(message.sender,), body=body)

@@ -59,7 +59,7 @@ class TestOfficeIngress(IngressContract):
 class TestOfficeEgress(EgressContract):
     office = PostOffice()
     provider = office.egress()
-    capabilities = frozenset({"partial", "later", "large", "accounts"})
+    capabilities = frozenset({"partial", "later", "large", "accounts", "reports"})
     account = {"box": "alice", "password": "open sesame"}
 
     @asynccontextmanager
@@ -109,7 +109,7 @@ class TestDesk(AccessContract):
 
     async def send(self, context: StandIn, name: str, password: str, body: bytes) -> None:
         async with self._desk(context, name, password) as (stream, lines):
-            await stream.send(b"send %d\n" % len(body) + body)
+            await stream.send(b"send bob@example.com %d\n" % len(body) + body)
             assert await lines.receive_until(b"\n", 100) == b"ok"
 
     @asynccontextmanager
