@@ -108,7 +108,7 @@ async def many_at_once(folder: Path, quota: int, count: int, size: int) -> tuple
             filters={},
             blobs=Source(journal),
             room=room,
-            commit=journal.commit,
+            commit=lambda entries, rows=(): journal.commit(entries, rows=rows),
             limit=1 << 30,
         )
 
