@@ -211,7 +211,7 @@ class Cluster:
         click.echo(
             f"Send more:    swaks --server 127.0.0.1:{self.smtp} --from bob@example.com --to {ADDRESS}\n"
             f"mutt:         mutt -f {inside}"
-            f" -e 'set ssl_starttls=no from={ADDRESS} use_envelope_from smtp_url={outside}'\n"
+            f" -e 'set ssl_starttls=no ssl_force_tls=no from={ADDRESS} use_envelope_from smtp_url={outside}'\n"
             f"Thunderbird:  IMAP, server 127.0.0.1, port {self.imap}, connection security None, normal password\n"
             f"              outgoing SMTP, server 127.0.0.1, port {self.submission}, connection security None, normal"
             f" password\n"
