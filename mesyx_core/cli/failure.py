@@ -29,7 +29,7 @@ REMEDIES: Final = {
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG), _ELSEWHERE),
     errno.EROFS: "mount that disk writable, or name another path",
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _ROOM),
-    errno.EIO: "see what the system's log says of that disk; nothing that was acknowledged is given up by stopping here",
+    errno.EIO: "see what the system's log says of that disk; stopping here gives up nothing that was acknowledged",
 }
 """What the system may refuse of a file, and what a person does about it: that is no fault of ours."""
 

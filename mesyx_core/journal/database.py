@@ -59,8 +59,8 @@ class Database:
         return self._writers.dialect
 
     def writer(self) -> Connection:
-        """A connection that takes BEGIN and COMMIT as they are given, and can write: on trouble with a file SQLite opens it
-        for reading only, and never again otherwise. Raises Unreadable, CommitFailed."""
+        """A connection that takes BEGIN and COMMIT as given, and can write: on trouble with a file SQLite opens
+        it for reading only. Raises Unreadable, CommitFailed."""
         try:
             connection = self._writers.connect()
             connection.exec_driver_sql("BEGIN IMMEDIATE" if self.dialect.name == "sqlite" else "BEGIN")

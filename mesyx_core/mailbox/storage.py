@@ -94,8 +94,8 @@ class Database:
                 raise
 
     def _give_up(self, writer: Connection) -> None:
-        """Go on with other connections: a file that SQLite could not open for writing it opens for reading, and stays with
-        that until the last connection to it is closed."""
+        """Go on with other connections: a file that SQLite could not open for writing it opens for reading, and stays
+        with that until the last connection to it is closed."""
         self._spoilt += 1
         self._writer = None
         with contextlib.suppress(sqlcipher.Error):

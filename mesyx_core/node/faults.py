@@ -51,7 +51,7 @@ def _tell(where: str, error: BaseException | None) -> None:
 
 async def again(what: str, work: Callable[[], Awaitable[None]], pauses: Sequence[float] = (0.5, 2, 5)) -> None:
     """Run `work` until it returns. A fault in it is logged and it starts over after a pause, so that one store's or one
-    peer's trouble never ends the node. Pauses grow while it fails at once, and begin anew when it has worked as long."""
+    peer's trouble never ends the node. Pauses grow while it fails at once, and start anew once it has worked long."""
     attempt = 0
     while True:
         begun = time.monotonic()

@@ -53,7 +53,7 @@ class Outgoing:
             self.box.wake()
 
     async def run(self) -> None:
-        """Until cancelled, from the first egress on. What stops it, like a full disk, is logged; then it starts again."""
+        """Until cancelled, from the first egress on. What ends it, like a full disk, is logged; it starts again."""
         while not self.wanted:
             self._changed = anyio.Event()
             await self._changed.wait()

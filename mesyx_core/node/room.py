@@ -1,4 +1,4 @@
-"""Room on the disk: what a store may fill, and what stays free; bytes that are on their way count as if they had come."""
+"""Room on the disk: what a store may fill, and what stays free; bytes on their way count as if they had come."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from anyio.abc import ByteStream, SocketAttribute, TaskGroup
 from mesyx_https.config import HttpsConfig
 from mesyx_https.transport import Https
 
+from mesyx_core.api import Temporary
 from mesyx_core.testing.context import At, StandIn
 
 pytestmark = [pytest.mark.anyio, pytest.mark.scenario]
@@ -102,6 +103,6 @@ async def connect(https: Https, address: str) -> ByteStream:
     for _ in range(100):
         try:
             return await https.connect(address)
-        except OSError:
+        except (OSError, Temporary):
             await anyio.sleep(0.05)
     raise AssertionError("nginx did not start")
