@@ -57,6 +57,10 @@ class Registry:
             self._loaded[name] = load(self._sources[name])
         return self._loaded.get(name)
 
+    def implementation(self, name: str) -> object:
+        """What the entry point names. Raises what importing it raises."""
+        return self._sources[name][0].load()
+
     def list(self, *, imported: bool = False) -> list[Plugin]:
         """All plugins by name; with `imported`, every one is loaded to learn its roles and whether it works."""
         for name in self._sources if imported else ():
