@@ -140,8 +140,8 @@ class Node:
             await node.logins.load()
             stack.push_async_callback(node.stores.end)
             node.tasks = await stack.enter_async_context(anyio.create_task_group())
-            stack.push_async_callback(node.mailboxes.close)
             stack.callback(node.tasks.cancel_scope.cancel)
+            stack.push_async_callback(node.mailboxes.close)  # before: in a cancelled scope nothing can be awaited
             yield node
 
     def monotonic(self) -> float:

@@ -113,9 +113,11 @@ class Mailboxes:
             held.account.manifest_changed()
 
     async def close(self) -> None:
-        for store in self._node.stores:
-            if store.account is not None:
-                await self.lock(store)
+        """Close all of them, also when the node is being cancelled."""
+        with anyio.CancelScope(shield=True):
+            for store in self._node.stores:
+                if store.account is not None:
+                    await self.lock(store)
 
 
 class Writer:

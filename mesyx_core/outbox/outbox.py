@@ -49,6 +49,8 @@ class AllRows(JobRows, Rows, Protocol):
 class Outbox:
     """Make it with what the node gives, `load` it, and `run` it in a task."""
 
+    look: float = LOOK
+
     def __init__(
         self,
         journal: Journal,
@@ -104,7 +106,7 @@ class Outbox:
                 while True:
                     self._news = anyio.Event()
                     await self._round(tasks)
-                    with anyio.move_on_after(LOOK):
+                    with anyio.move_on_after(self.look):
                         await self._news.wait()
         finally:
             stop()

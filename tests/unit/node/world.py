@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import anyio
 import pytest
 from anyio.abc import TaskGroup
+from pydantic import BaseModel, ConfigDict
 
-from mesyx_core.api import Bytes, Message, Provider, hookimpl
-from mesyx_core.builtin.sink import Sink
+from mesyx_core.api import Bytes, Context, Egress, Message, Outcome, Provider, Temporary, hookimpl
 from mesyx_core.journal import Journal
 from mesyx_core.node import core, home, mailboxes, outgoing, verbs
 from mesyx_core.node.core import Node
@@ -26,7 +26,7 @@ from mesyx_core.plugins import Registry
 from mesyx_core.record import content, payloads
 from mesyx_core.record import outgoing as record
 from mesyx_core.record.entry import Kind, Origin, decode_header
-from mesyx_core.record.outgoing import Day, Receipt, Recipients, Request
+from mesyx_core.record.outgoing import Day, Fate, Receipt, Recipients, Request
 from mesyx_core.vault import age, seal
 from mesyx_core.vault.epoch import SeedReader
 
@@ -52,6 +52,56 @@ class Clock:
     @property
     def seconds(self) -> int:
         return int(self().timestamp())
+
+
+class NoConfig(BaseModel):
+    """`[egress.out]`"""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Wire:
+    """A network that does as told. Its egress implements `api.Egress` and `api.Reports`."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[Message, tuple[str, ...], bytes]] = []
+        self.answers: dict[str, list[Outcome]] = {}
+        """By address, one for each attempt; without any left it is sent."""
+        self.hang = False
+        """Whether it takes what it is given and never answers."""
+        self.broken = False
+        """Whether it cannot be opened."""
+
+    def sent(self) -> list[str]:
+        """Every address that it was given, as often as it was."""
+        return [address for _, recipients, _ in self.given for address in recipients]
+
+    def provider(self, name: str, network: str) -> Provider:
+        return Provider(name=name, config=NoConfig, open=self._open, network=network)
+
+    @asynccontextmanager
+    async def _open(self, config: NoConfig, context: Context) -> AsyncIterator[Egress]:
+        if self.broken:
+            raise Temporary("the network is down")
+        yield self
+
+    async def send(self, message: Message, recipients: Sequence[str]) -> Mapping[str, Outcome]:
+        body = b"".join([chunk async for chunk in message.body.read()])
+        self.given.append((message, tuple(recipients), body))
+        if self.hang:
+            await anyio.sleep_forever()
+        return {each: self._answer(each) for each in recipients}
+
+    def _answer(self, address: str) -> Outcome:
+        left = self.answers.get(address, [])
+        return left.pop(0) if left else Outcome(word="sent", remote="wire")
+
+    async def report(self, message: Message, failures: Mapping[str, Outcome]) -> Message | None:
+        if not message.sender:
+            return None
+        lines = [f"{address}: {outcome.reason}\r\n" for address, outcome in failures.items()]
+        head = "From: postmaster@example.org\r\nMessage-ID: <report@example.org>\r\nSubject: failed\r\n\r\n"
+        return replace(message, direction="in", sender="", body=Bytes("".join([head, *lines]).encode()))
 
 
 class Plugin:
@@ -122,9 +172,9 @@ class World:
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.folder = folder
         self.clock = clock
-        self.sink = Sink()
+        self.wire = Wire()
         self.registry = Registry(
-            beside={"sink": Plugin(self.sink.provider("mail"), self.sink.provider("chat", "chat"))}
+            beside={"wire": Plugin(self.wire.provider("mail", "mail"), self.wire.provider("chat", "chat"))}
         )
         self.gateway = self.host("gateway")
         self.client = self.host("client")
@@ -161,6 +211,10 @@ class World:
         if "client" in host.running.config.node.roles and list(host.running.stores):
             await host.ask("store.unlock", name="alice", passphrase=PHRASE)
 
+    async def restart(self, host: Host) -> None:
+        await host.end()
+        await self.start(host)
+
     # --- the client's side --------------------------------------------------------------------------------------------
 
     async def told(self, kind: type[T]) -> list[T]:
@@ -171,6 +225,10 @@ class World:
         opened = await everything(node.journal, self.client.store.id, secrets.keys())
         found = [record.decode(one) for one in opened]
         return [one for one in found if isinstance(one, kind)]
+
+    async def fates(self, id: bytes) -> list[Fate]:
+        """All that the gateway has said of a submission."""
+        return [fate for one in await self.told(Receipt) if one.id == id for fate in one.fates]
 
     async def day(self) -> Day:
         """What the client seals to now."""
@@ -205,10 +263,11 @@ class World:
     async def final(self, id: bytes) -> dict[str, str]:
         """Each recipient's last word, once the gateway has said the final one."""
 
-        async def look() -> dict[str, str] | None:
+        async def look() -> Mapping[str, str] | None:
             receipts = [one for one in await self.told(Receipt) if one.id == id]
-            fates: dict[str, str] = {fate.address: fate.word for one in receipts for fate in one.fates}
-            return fates if any(one.final for one in receipts) else None
+            said = [fate for one in receipts for fate in one.fates]
+            said.sort(key=lambda fate: fate.word != "later")  # a node's runs are in no order
+            return {fate.address: fate.word for fate in said} if any(one.final for one in receipts) else None
 
         found: dict[str, str] = await wait_for("a final receipt", look)
         return found
@@ -253,7 +312,10 @@ GATEWAY = """
 listen = "gateway"
 
 [egress.out]
-use = "sink.mail"
+use = "wire.mail"
+
+[egress.chat]
+use = "wire.chat"
 """
 CLIENT = """
 [transport.memory]
