@@ -288,7 +288,7 @@ def test_without_a_gateway_it_waits_and_goes_as_soon_as_one_publishes(play):
             mx.day()
             await mx.publish()
             await until(mx.sends)
-            assert await until(lambda: state(account, id)) == "asked"
+            await until(lambda: _is(account, id, "asked"))
             await asyncio.sleep(0.5)
             assert len(await mx.sends()) == 1
             assert len(await sent(account.view())) == 1
