@@ -9,7 +9,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
 from mesyx_core.api import Locked, Message, MesyxError, Refused, Temporary
 from mesyx_core.mailbox import gateways, submissions, submitting
@@ -392,12 +392,3 @@ def _send(
         numbers=() if numbers == tuple(range(len(numbers))) else numbers,
     )
     return Ask(door.day.recipient, request)
-
-
-def status(waiting: Sequence[Submitted]) -> dict[str, Any]:
-    """What `mesyx status` says of the unfinished ones."""
-    by_gateway: dict[str, int] = {}
-    for one in waiting:
-        name = one.gateway.hex() if one.gateway else "none"
-        by_gateway[name] = by_gateway.get(name, 0) + 1
-    return {"waiting": len(waiting), "since": min((one.time for one in waiting), default=None), "gateways": by_gateway}

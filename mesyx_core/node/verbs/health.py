@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from mesyx_core.api import Busy, Refused
+from mesyx_core.node.verbs import queue
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -55,6 +56,7 @@ async def _store(node: Node, store: Store) -> dict[str, Any]:
     }
     if store.account is not None:
         found["mailbox"] = (await store.account.status())._asdict()
+        found["outgoing"] = await queue.summary(node, store)
     return found
 
 
@@ -106,7 +108,7 @@ async def _findings(node: Node) -> AsyncIterator[dict[str, Any]]:
     for check in (_files, _instances, _stores, _peers):
         for finding in await check(node):
             yield finding
-    for finding in node.outgoing.findings():
+    for finding in [*node.outgoing.findings(), *await queue.findings(node)]:
         yield finding
 
 
