@@ -18,8 +18,8 @@ _SHOWN = 12
 def queue() -> None:
     """Messages on their way out.
 
-    An ID may be shortened to digits that fit one message alone; so may the key of a NODE, which may be named by its host
-    name as well.
+    An ID may be shortened to digits that fit one message alone; so may the key of a NODE, which may be named by its
+    host name as well.
     """
 
 
