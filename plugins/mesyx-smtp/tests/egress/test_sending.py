@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -430,6 +431,81 @@ def test_a_server_whose_tls_is_broken_gets_its_mail_in_clear_at_a_later_attempt(
         house(work, resolver=names.address, port=port)
 
 
+def test_a_server_that_will_not_begin_tls_is_one_whose_tls_is_broken(
+    house: Callable[..., Any], port: int, monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext
+) -> None:
+    async def work(egress: Any, context: StandIn) -> list[Outcome]:
+        first = (await egress.send(message(), ["a@one.test"]))["a@one.test"]
+        monkeypatch.setattr(memory, "GRACE", 0.0)
+        return [first, (await egress.send(message(), ["a@one.test"]))["a@one.test"]]
+
+    refusing = {"STARTTLS": "454 4.7.0 TLS not available"}
+    with dns(one="mx2") as names, Sink("127.0.0.2", port, tls=tls, replies=refusing):
+        first, second = house(work, resolver=names.address, port=port)
+    assert first.word == "later"
+    assert first.reason == "454 4.7.0 TLS not available (at STARTTLS)"
+    assert second.word == "sent"
+
+
+# --- this node ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("node", "system", "said"),
+    [
+        ("gate.example.net", "host.example.org", "gate.example.net"),
+        ("gate", "host.example.org", "host.example.org"),
+        ("gate", "localhost", "[127.0.0.77]"),
+    ],
+)
+def test_a_node_says_who_it_is_and_comes_from_where_it_was_told(
+    house: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, node: str, system: str, said: str
+) -> None:
+    monkeypatch.setattr(socket, "getfqdn", lambda: system)
+
+    async def work(egress: Any, context: StandIn) -> None:
+        context.name = node
+        assert (await egress.send(message(), ["a@one.test"]))["a@one.test"].word == "sent"
+
+    with Sink() as sink:
+        house(work, smarthost=f"127.0.0.1:{sink.port}", hostname="", bind="127.0.0.77")
+    assert sink.received[0].hello == f"EHLO {said}"
+    assert sink.peers == ["127.0.0.77"]
+
+
+def test_a_dialer_is_given_the_smarthost_s_name(house: Callable[..., Any]) -> None:
+    async def work(egress: Any, context: StandIn) -> list[tuple[str, str | None]]:
+        await egress.send(message(), ["a@one.test"])
+        return context.dialled
+
+    with Sink() as sink:
+        where = f"localhost:{sink.port}"
+        assert house(work, smarthost=where, via="tor") == [(where, "tor")]
+
+
+def test_no_more_connections_are_open_than_allowed(house: Callable[..., Any], port: int) -> None:
+    most = now = 0
+
+    def slow(connection: Connection) -> None:
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        time.sleep(0.2)
+        now -= 1
+        connection.say("421 enough")
+
+    async def work(egress: Any, context: StandIn) -> Mapping[str, Outcome]:
+        outcomes: Mapping[str, Outcome] = await egress.send(message(), [f"u@[127.0.0.{n}]" for n in range(2, 8)])
+        return outcomes
+
+    with contextlib.ExitStack() as stack:
+        for n in range(2, 8):
+            stack.enter_context(Sink(f"127.0.0.{n}", port, script=slow))
+        outcomes = house(work, resolver="127.0.0.1:1", port=port, connections=2)
+    assert {each.reason for each in outcomes.values()} == {"421 enough"}
+    assert most == 2
+
+
 # --- a smarthost --------------------------------------------------------------------------------------------------------
 
 
@@ -476,7 +552,7 @@ def test_a_password_goes_over_verified_tls_only(
         assert outcome == Outcome(word="never", reason="550 5.7.1 seen (at MAIL)", remote="localhost")
         outcome, reported = house(work, **config, password="wrong", tls_ca=pem)
         assert outcome.reason.startswith("4.7.8 cannot log in: 535 5.7.8 wrong")
-        assert reported == [("retry", "localhost does not let this node log in")]
+        assert reported == [("up", "localhost does not let this node log in: see username and password")]
         outcome, _ = house(work, **config, password="secret")
         assert outcome.reason.startswith("4.7.5 TLS failed: certificate not trusted")
 

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 ADDRESSES: Final = 8
 """Addresses that are tried for one message in one attempt."""
 ENOUGH: Final = 1800.0
-"""Seconds after which no other address is tried in this attempt."""
+"""Seconds after which no other address is tried in an attempt."""
+WHOLE: Final = 3000.0
+"""Seconds after which an attempt ends, however slow a server is: 17 kB a second for the largest message. The core waits
+for an hour, and would then not hear who has been sent it."""
 
 
 class Way(NamedTuple):
@@ -51,7 +54,9 @@ class Host(NamedTuple):
 class Attempt:
     """`told` is what became of everybody, at any time."""
 
-    def __init__(self, egress: Egress, way: Way, mail: Mail, recipients: Mapping[str, Address], body: Body) -> None:
+    def __init__(
+        self, egress: Egress, way: Way, mail: Mail, recipients: Mapping[str, Address], body: Body, began: float
+    ) -> None:
         self.told: dict[str, Told] = {}
         self._egress = egress
         self._config = egress.config
@@ -59,17 +64,26 @@ class Attempt:
         self._mail = mail
         self._left = dict(recipients)
         self._body = body
+        self._began = began
         self._verified = egress.config.verified or mail.require_tls
 
     async def run(self) -> None:
         """Try."""
-        began = anyio.current_time()
         tried = 0
         async for host in self._hosts():
             await self._server(host)
             tried += 1
-            if not self._left or tried == ADDRESSES or anyio.current_time() - began > ENOUGH:
+            if not self._left or tried == ADDRESSES or self._spent > ENOUGH:
                 return
+
+    def give_up(self, reason: str) -> None:
+        """Whoever has not been told anything else is told this."""
+        self._tell(dict.fromkeys(self._left.keys() - self.told.keys(), Fate("soft", reason)), "")
+
+    @property
+    def _spent(self) -> float:
+        """Seconds since the attempt began."""
+        return anyio.current_time() - self._began
 
     async def _hosts(self) -> AsyncIterator[Host]:
         for exchange in self._way.exchanges:
@@ -81,6 +95,8 @@ class Attempt:
                 found = await hosts(self._egress.dns, exchange, self._egress.context.random)
             except Unroutable as error:
                 self._tell(dict.fromkeys(self._left, error.fate), exchange.name)
+                if self._spent > ENOUGH:
+                    return
                 continue
             for address in found:
                 if not self._config.bind or (":" in address) == (":" in self._config.bind):
@@ -113,12 +129,21 @@ class Attempt:
                 stream = await self._encrypt(stream, host)
                 terms = replace(terms, tls="on")
             client = Client(terms, replace(self._mail, recipients=dict(self._left)))
-            await converse(stream, client, self._body, self._config.timeouts, lambda plain: self._encrypt(plain, host))
+            await converse(
+                stream,
+                client,
+                self._body,
+                self._config.timeouts,
+                lambda plain: self._encrypt(plain, host),
+                WHOLE - self._spent,
+            )
         finally:
             if client is not None:  # also when the body cannot be read on: who has been sent it, has
                 self._tell(client.fates, host.remote)
                 self._egress.logged_in(host.name, refused=client.login_refused)
             await anyio.aclose_forcefully(stream)
+        if client.tls_refused:
+            raise TlsFailed("refused")
 
     async def _dial(self, host: Host) -> ByteStream | None:
         address = f"[{host.address}]" if ":" in host.address else host.address

@@ -98,6 +98,8 @@ class Client:
         self.heard = 0
         """Replies so far: with each one, waiting begins anew."""
         self.secure = terms.tls == "on"
+        self.tls_refused = False
+        """The server offers STARTTLS, and then will not begin."""
         self.login_refused = False
         """The server would not let us log in."""
         self._terms = terms
@@ -193,6 +195,7 @@ class Client:
     def _start_tls(self) -> _Work:
         reply = yield from self._ask("STARTTLS")
         if reply.code != 220:
+            self.tls_refused = True
             raise _Over("unfit" if reply.kind == 5 and self._terms.tls == "must" else "soft", reply.reason("STARTTLS"))
         if self._replies.buffered:
             raise _Over("soft", "4.7.0 the server, or somebody on the way, spoke between STARTTLS and TLS")

@@ -17,10 +17,6 @@ from mesyx_smtp.egress.client import Client, Close, Content, Phase, StartTls
 from mesyx_smtp.egress.config import Patience
 from mesyx_smtp.egress.content import Stuffer
 
-SLOWEST: Final = 4096
-"""Bytes a second: a server that takes a message more slowly than this, over an hour, is given up."""
-SESSION: Final = 3600.0
-"""Seconds for a whole session, besides what the message's size allows."""
 LAST_WORDS: Final = 5.0
 """Seconds in which a server that stopped reading may still say why."""
 
@@ -84,11 +80,12 @@ async def converse(
     body: Body,
     patience: Patience,
     encrypt: Callable[[ByteStream], Awaitable[ByteStream]],
+    seconds: float,
 ) -> None:
-    """Run a client to its end; every recipient then has a fate. Does not close the stream. Raises what `encrypt` and
-    `body` raise; then not all have one."""
+    """Run a client to its end, for `seconds` at most; every recipient then has a fate. Does not close the stream.
+    Raises what `encrypt` and `body` raise; then not all have one."""
     try:
-        with anyio.fail_after(SESSION + body.size / SLOWEST):
+        with anyio.fail_after(seconds):
             await _converse(stream, client, body, patience, encrypt)
     except TimeoutError:
         client.lost(f"4.4.2 took too long, at {_PLACES[client.phase]}")

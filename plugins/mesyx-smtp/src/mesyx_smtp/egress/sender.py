@@ -6,12 +6,13 @@ import logging
 import traceback
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
 import anyio
 
 from mesyx_core.api import Context, Message, Outcome
 from mesyx_smtp.egress import address, report
-from mesyx_smtp.egress.attempt import Attempt, Way
+from mesyx_smtp.egress.attempt import ENOUGH, Attempt, Way
 from mesyx_smtp.egress.client import Fate, Mail
 from mesyx_smtp.egress.config import EgressConfig, server
 from mesyx_smtp.egress.connection import trust
@@ -20,6 +21,9 @@ from mesyx_smtp.egress.hello import names, own_name
 from mesyx_smtp.egress.memory import Handshakes
 from mesyx_smtp.egress.outcome import Told, outcome
 from mesyx_smtp.egress.route import Dns, Exchange, Resolver, Unroutable, route
+
+LOOKUPS: Final = 20
+"""Domains that are looked up at once."""
 
 log = logging.getLogger(__name__)
 
@@ -34,21 +38,22 @@ class Egress:
         self.dns = dns
         self.trust = trust(config.tls_ca)
         self.connections = anyio.CapacityLimiter(config.connections)
+        self._lookups = anyio.CapacityLimiter(LOOKUPS)
         self.handshakes = Handshakes(context.monotonic)
         self._name = config.hostname
         self._refused = False
 
     async def send(self, message: Message, recipients: Sequence[str]) -> Mapping[str, Outcome]:
         """Try once. A recipient that two domains' mail exchangers serve alike shares one connection with the others."""
+        began = anyio.current_time()
         told: dict[str, Told] = {}
         mail = await self._mail(message, recipients, told)
         if mail is not None:
             ways = await self._ways(mail, told)
             async with anyio.create_task_group() as tasks:
                 for way, ours in ways.items():
-                    tasks.start_soon(
-                        self._try, way, mail, {each: mail.recipients[each] for each in ours}, message, told
-                    )
+                    theirs = {each: mail.recipients[each] for each in ours}
+                    tasks.start_soon(self._try, Attempt(self, way, mail, theirs, message.body, began), told)
         lost = Told(Fate("soft", "4.3.0 internal error"))
         return {each: outcome(told.get(each, lost)) for each in recipients}
 
@@ -70,9 +75,10 @@ class Egress:
         return names(self._name, self.context.name)
 
     def logged_in(self, host: str, *, refused: bool) -> None:
-        """Show in `mesyx status` that the smarthost does not let us log in, and when it does again."""
+        """Show in `mesyx status` that the smarthost does not let us log in, and when it does again. It stays "up":
+        the core sends by an instance that is up, and only by sending can it be found out that the log-in works."""
         if refused:
-            self.context.report("retry", f"{host} does not let this node log in")
+            self.context.report("up", f"{host} does not let this node log in: see username and password")
         elif self._refused:
             self.context.report("up")
         self._refused = refused
@@ -126,7 +132,7 @@ class Egress:
 
         async def find(domain: str, ours: list[str]) -> None:
             try:
-                async with self.connections:
+                async with self._lookups:
                     way = await self._way(domain)
             except Unroutable as error:
                 told.update(dict.fromkeys(ours, Told(error.fate)))
@@ -145,21 +151,21 @@ class Egress:
         found = await route(self.dns, domain, self.ourselves, self.context.random)
         return Way(found, self.config.port, direct=False)
 
-    async def _try(
-        self,
-        way: Way,
-        mail: Mail,
-        recipients: Mapping[str, address.Address],
-        message: Message,
-        told: dict[str, Told],
-    ) -> None:
+    async def _try(self, attempt: Attempt, told: dict[str, Told]) -> None:
         """One way, which fails alone."""
-        attempt = Attempt(self, way, mail, recipients, message.body)
         try:
-            async with self.connections:
+            with anyio.fail_after(ENOUGH):
+                await self.connections.acquire()
+        except TimeoutError:
+            attempt.give_up("4.3.2 this node has too many connections open")
+        else:
+            try:
                 await attempt.run()
-        except Exception as error:
-            _tell(error)
+            except Exception as error:
+                _tell(error)
+                attempt.give_up("4.3.0 internal error")
+            finally:
+                self.connections.release()
         told.update(attempt.told)
 
 

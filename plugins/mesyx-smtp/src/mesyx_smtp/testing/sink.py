@@ -93,6 +93,8 @@ class Sink(AbstractContextManager["Sink"]):
         self.received: list[Received] = []
         self.commands: list[str] = []
         self.connections = 0
+        self.peers: list[str] = []
+        """Addresses that were connected from."""
         self.replies = dict(replies or {})
         """A sequence is worked off, one value a time; its last one stays."""
         self.name = name
@@ -124,6 +126,7 @@ class Sink(AbstractContextManager["Sink"]):
         connection = Connection(sock)
         with self._lock:
             self.connections += 1
+            self.peers.append(str(sock.getpeername()[0]))
         try:
             (self._script or self._serve)(connection)
         except (EOFError, OSError):
