@@ -7,12 +7,23 @@ flow        what may be under way, and what the peer has
 link        TLS 1.3 that knows nodes by their keys
 invitation  one line that lets a client make a node a member
 join        how it is redeemed
+signal      requests and events: how they are sealed and signed
+relay       whether a signal is taken, passed on or lost
+signals     what this node asks, answers and hears; leases
 service     runs sessions on streams against the journal
 keeper      dials again
 """
 
 from mesyx_core.exchange.connection import Pace
-from mesyx_core.exchange.errors import InvitationRefused, LinkFailed, NotMember, PeerEnded, Violation, WrongNode
+from mesyx_core.exchange.errors import (
+    InvitationRefused,
+    LinkFailed,
+    NoAnswer,
+    NotMember,
+    PeerEnded,
+    Violation,
+    WrongNode,
+)
 from mesyx_core.exchange.frames import About
 from mesyx_core.exchange.invitation import Invitation
 from mesyx_core.exchange.join import Joining, Showing
@@ -28,6 +39,7 @@ __all__ = [
     "Issued",
     "Joining",
     "LinkFailed",
+    "NoAnswer",
     "NotMember",
     "Pace",
     "PeerEnded",

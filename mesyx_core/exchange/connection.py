@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import anyio
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, TaskGroup
 
 from mesyx_core.api import MesyxError
 
@@ -16,7 +16,7 @@ from .compare import Log
 from .ending import GONE, Over, raise_end
 from .errors import LinkFailed, NotMember, Violation
 from .fetch import Fetch, Serve
-from .frames import Absent, Arrived, Ask, Documents, End, Entries, Frame, Heads, Ids, Lack, Open, Piece, Ping
+from .frames import Absent, Arrived, Ask, Documents, End, Entries, Frame, Heads, Ids, Lack, Open, Piece, Ping, Signal
 from .hub import Hub
 from .incoming import Incoming
 from .manifests import Manifests
@@ -75,6 +75,7 @@ class Connection:
         self._work = anyio.Event()
         self._started = anyio.Event()
         self._scope = anyio.CancelScope()
+        self._group: TaskGroup
         self._failure: MesyxError | None = None
         self._manifests = Manifests(hub, session, peer, (opened.heads, opened.digest) if opened else ((), b""))
         self._outgoing = Outgoing(hub.journal, hub.store, session, lambda log: hub.standing().limit(log))
@@ -109,11 +110,12 @@ class Connection:
         self._hub.attached.add(self)
         try:
             async with anyio.create_task_group() as group:
-                self._scope = group.cancel_scope
+                self._scope, self._group = group.cancel_scope, group
                 for job in (self._begin, self._read, self._take_in, self._write, self._watch, self._fetch_blobs):
                     group.start_soon(self._do, job)
         finally:
             self._hub.attached.discard(self)
+            self._hub.left[self.peer] = self._hub.now()
             self._hub.acked.setdefault(self.peer, {}).update(self.session.flow.acked)
             self._inbox_in.close()
             self._inbox_out.close()
@@ -150,6 +152,15 @@ class Connection:
 
     def peer_holds(self, log: Log, seq: int) -> None:
         self.session.flow.holds(log, seq)
+
+    def signal(self, frame: Signal) -> bool:
+        sent = self.session.signal(frame)
+        if sent:
+            self._wake()
+        return sent
+
+    def start(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._group.start_soon(job)
 
     # --- tasks --------------------------------------------------------------------------------------------------------
 
@@ -192,6 +203,8 @@ class Connection:
                 self._serve.asked(frame)
             case Piece() | Absent() | Arrived():
                 self._fetch.answered(frame)
+            case Signal():
+                self._hub.switch.heard(frame, self)
             case Heads() | Lack() | Documents():
                 await self._manifests.take(frame)
             case End():

@@ -21,6 +21,10 @@ class PeerEnded(Temporary):
     """The peer ended the session and said why."""
 
 
+class NoAnswer(Temporary):
+    """A member that was asked did not answer in time, or nothing leads to it now."""
+
+
 class NotMember(Refused):
     """One of the two nodes is not a member of the store, as the other's manifest has it."""
 

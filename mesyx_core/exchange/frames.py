@@ -37,6 +37,10 @@ MAX_REASON: Final = 300
 MAX_KEYS: Final = 128 << 10
 """Bytes of the sealed private keys that a client brings to another."""
 MAX_NAME: Final = 64
+MAX_SEALED: Final = 64 << 10
+"""Bytes of a signal, sealed."""
+MAX_HOPS: Final = 4
+"""Sessions that a signal may cross."""
 
 
 class Hello(NamedTuple):
@@ -194,6 +198,25 @@ class Arrived(NamedTuple):
     blob: bytes
 
 
+class Signal(NamedTuple):
+    """A request, a reply or an event from one member to another, sealed to it; whoever is between them passes it on."""
+
+    target: bytes
+    """Node key."""
+    origin: bytes
+    """Node key of who has sealed and signed it."""
+    id: bytes
+    """16 random bytes, the same for a request and all that belongs to it."""
+    number: int
+    """Of this origin's frames with that id: 0, 1, 2 …"""
+    deadline: int
+    """Unix seconds by the clock of who asked; after it nobody wants it any more."""
+    hops: int
+    """Sessions that it may still cross, with this one. Not signed."""
+    signature: bytes
+    sealed: bytes
+
+
 class Ping(NamedTuple):
     number: int
 
@@ -237,7 +260,7 @@ class Joined(NamedTuple):
 
 Frame: TypeAlias = (
     Hello | Open | Join | Heads | Lack | Documents | Same | Ranges | Equal | Logs | Ids | Entries | Have | Want
-    | Decline | Ask | Piece | Absent | Arrived | Ping | Pong | End | About | Present | Joined
+    | Decline | Ask | Piece | Absent | Arrived | Ping | Pong | End | About | Present | Joined | Signal
 )  # fmt: skip
 
 # --- shapes -----------------------------------------------------------------------------------------------------------
@@ -356,6 +379,7 @@ _FRAMES: Final[tuple[tuple[type[Any], tuple[_Shape, ...]], ...]] = (
     (About, (_text(4096), _text(255), _WORDS, _WORDS, _text(4096))),
     (Present, (_HASH, _bytes(MAX_KEYS), _text(MAX_NAME))),
     (Joined, ()),
+    (Signal, (_KEY, _KEY, _RUN, _number(1 << 20), _SEQ, _number(MAX_HOPS + 1), _exactly(64), _bytes(MAX_SEALED))),
 )
 _NUMBERS: Final = {frame: number for number, (frame, _) in enumerate(_FRAMES)}
 _MAX_ITEMS: Final = 6 * _MAX_LOGS

@@ -15,16 +15,16 @@ from mesyx_core.vault.manifest import ManifestError, parse
 from .compare import Comparison, Log
 from .errors import NotMember, Violation
 from .fetch import Claims
+from .relay import Way
+from .signals import Signals, Switch
 from .standing import Standing
 
 Authorities = Callable[[bytes], Authority | None]
 TakeManifest = Callable[[bytes, bytes], Awaitable[None]]
 
 
-class Attached(Protocol):
+class Attached(Way, Protocol):
     """A session's connection, as the hub needs it."""
-
-    peer: bytes
 
     def grew(self, log: Log, seq: int) -> None: ...
 
@@ -45,13 +45,18 @@ class Hub:
         authority: Authorities,
         on_manifest: TakeManifest,
         on_blob: Callable[[bytes, bytes], None],
+        signals: Signals,
     ) -> None:
         self.store: Final = store
         self.journal: Final = journal
         self.claims: Final = Claims()
         self.attached: Final[set[Attached]] = set()
+        self.now: Final = signals.now
+        self.switch: Final = Switch(store, signals, self.standing, self.attached)
         self.acked: Final[dict[bytes, dict[Log, int]]] = {}
         """By node, what is known to be durable there, also after its session has ended."""
+        self.left: Final[dict[bytes, float]] = {}
+        """By node, when its last session ended; Unix seconds."""
         self._authority = authority
         self._on_manifest = on_manifest
         self._on_blob = on_blob

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from typing import Final, NamedTuple
 
 import anyio
 from anyio.abc import ByteStream
+from pydantic import JsonValue
 
 from mesyx_core.api import MesyxError, Refused
 from mesyx_core.journal import Journal
@@ -26,6 +28,7 @@ from .invitation import Invitation
 from .join import ANSWER_SECONDS, Door, OnJoined, Prepare, redeem
 from .register import Register
 from .session import Session
+from .signals import PATIENCE, Signals, Switch
 from .talk import Talk, ending
 
 _REMEMBERED: Final = 50
@@ -114,6 +117,9 @@ class Exchange:
         self._server_context = link.server_context(key)
         self._client_context = link.client_context()
         self._hubs: dict[bytes, Hub] = {}
+        self.signals: Final = Signals(key, now, monotonic, random)
+        """`answers` and `hears` are handlers by the name of what they answer or hear."""
+        self.signals.connect(self._switch)
         self._connections: set[Connection] = set()
         self._acks = anyio.Event()
         journal.on_commit(self._grew)
@@ -203,6 +209,44 @@ class Exchange:
                     return one.peer
             await self._acks.wait()
 
+    # --- signals ------------------------------------------------------------------------------------------------------
+
+    def ask(
+        self, store: bytes, node: bytes, name: str, value: JsonValue = None, seconds: float = PATIENCE
+    ) -> AsyncGenerator[JsonValue, None]:
+        """Ask a member of the store, however many others are between, and get its answers as they come; at most two
+        minutes. Close the iterator when no more are wanted. Raises NoAnswer, what the other node refuses with, and
+        Refused for what cannot be asked."""
+        return self.signals.ask(store, node, name, value, seconds)
+
+    def tell(self, store: bytes, node: bytes, name: str, value: JsonValue = None) -> bool:
+        """An event to a member of the store. It may be lost; False when it is lost already. Raises Refused for what
+        cannot be said."""
+        return self.signals.tell(store, node, name, value)
+
+    def attached(self, store: bytes) -> AbstractContextManager[None]:
+        """While a person's program wants to hear of events: holds a lease at the store's gateways, as `run` renews
+        it."""
+        return self.signals.attached(store)
+
+    def leases(self, store: bytes) -> Collection[bytes]:
+        """Nodes of clients that have a program attached."""
+        return self.signals.leases(store)
+
+    async def run(self) -> None:
+        """Renew leases, until cancelled."""
+        await self.signals.renew()
+
+    def heard_of(self, store: bytes, node: bytes) -> float | None:
+        """When a member was last heard of since the start, in Unix seconds: now while it is connected."""
+        hub = self._hubs.get(store)
+        if hub is None:
+            return None
+        if any(one.peer == node and one.running for one in hub.attached):
+            return self._now()
+        known = [one[node] for one in (hub.left, hub.switch.heard_of) if node in one]
+        return max(known, default=None)
+
     # --- inside -------------------------------------------------------------------------------------------------------
 
     async def _accept(self, stream: ByteStream) -> None:
@@ -238,8 +282,14 @@ class Exchange:
             return None
         hub = self._hubs.get(store)
         if hub is None:
-            hub = self._hubs[store] = Hub(store, self._journal, self._authority, self._on_manifest, self._on_blob)
+            hub = self._hubs[store] = Hub(
+                store, self._journal, self._authority, self._on_manifest, self._on_blob, self.signals
+            )
         return hub
+
+    def _switch(self, store: bytes) -> Switch | None:
+        hub = self._hub(store)
+        return hub.switch if hub is not None else None
 
     def _grew(self, origin: Origin, seq: int) -> None:
         hub = self._hubs.get(origin.store)

@@ -10,6 +10,7 @@ In sync that is one round trip after the server's first word, and under 300 byte
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Any, Final, Protocol
@@ -50,6 +51,7 @@ from .frames import (
     Present,
     Ranges,
     Same,
+    Signal,
     Splitter,
     Want,
     pack,
@@ -57,6 +59,10 @@ from .frames import (
 
 MAX_QUEUED: Final = 4 << 20
 """Bytes that wait to be sent before the peer counts as one that does not read."""
+MAX_SIGNALS: Final = 512 << 10
+"""Bytes of signals that wait to be sent; what comes on top of them is lost."""
+SIGNALS_AT_ONCE: Final = 64 << 10
+"""Bytes of signals that go out together with what the logs have to send; at least one signal."""
 
 
 class Signer(Protocol):
@@ -90,7 +96,7 @@ _IN_ORDER: Final[dict[Phase, frozenset[type[Any]]]] = {
     Phase.OPENING: frozenset({Open, Join, End}),
     Phase.MANIFESTS: _MANIFESTS,
     Phase.RUNNING: _MANIFESTS
-    | {Ranges, Equal, Logs, Same, Ids, Entries, Have, Want, Decline, Ask, Piece, Absent, Arrived},
+    | {Ranges, Equal, Logs, Same, Ids, Entries, Have, Want, Decline, Ask, Piece, Absent, Arrived, Signal},
     Phase.JOINING: frozenset({About, Documents, Present, Joined, Ping, Pong, End}),
     Phase.ENDED: frozenset(),
 }
@@ -118,6 +124,8 @@ class Session:
         self._splitter = Splitter()
         self._out: list[bytes] = []
         self._queued = 0
+        self._signals: deque[bytes] = deque()
+        self._signalled = 0
         if not dialled:
             if len(nonce) != NONCE_SIZE:
                 raise ValueError("a nonce has 16 bytes")
@@ -144,8 +152,23 @@ class Session:
         if self._queued > MAX_QUEUED:
             raise Violation("the peer asks and does not read")
 
+    def signal(self, frame: Signal) -> bool:
+        """Queue a signal, behind all else; False when it is lost because too many wait."""
+        data = pack(frame)
+        if self.phase is not Phase.RUNNING or self._signalled + len(data) > MAX_SIGNALS:
+            return False
+        self._signals.append(data)
+        self._signalled += len(data)
+        return True
+
     def take(self) -> bytes:
-        """All that is to be sent now."""
+        """All that is to be sent now, and a few of the signals that wait."""
+        budget = SIGNALS_AT_ONCE
+        while self._signals and budget > 0:
+            data = self._signals.popleft()
+            self._signalled -= len(data)
+            budget -= len(data)
+            self._out.append(data)
         data = b"".join(self._out)
         self._out.clear()
         self._queued = 0

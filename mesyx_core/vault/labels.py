@@ -27,10 +27,12 @@ ORIGIN = "log/origin"  # H(origin), by which ranges split
 AUTH = "exchange/auth"  # what a dialling node signs
 INVITATION = "exchange/invitation"  # proof of an invitation
 INVITATION_ID = "exchange/invitation-id"  # names an invitation without its secret
+SIGNAL = "exchange/signal"  # what the origin of a signal signs
 # Node state at rest
 STATE = "state/row"  # s = HMAC(state key, state, space, key, value)
 STATE_KEY = "state/key"  # AEAD key of one row = HMAC(state key, state-key, s)
 LOGIN = "login/verifier"
+ACCOUNT = "node/account"  # names the row of a person's account on another network
 # Mailboxes
 MAILBOX = "mailbox/id"  # id of a mailbox: fixed name, name in a message, or dot of the op that made it
 EMAIL = "mailbox/message"  # stable id of a message: its first entry

@@ -40,6 +40,7 @@ SEEDS: list[bytes] = [
         frames.About("age1pq1", "mx1", ("accept",), ("alice@example.org",), "age1pq1"),
         frames.Present(_A, b"keys", "alice"),
         frames.Joined(),
+        frames.Signal(_A, _B, _RUN, 0, 1_800_000_000, 4, bytes(64), b"sealed"),
     )
 ]
 

@@ -1,0 +1,455 @@
+"""Requests and events between members: they arrive across others, end, and nobody can forge, replay or flood them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from mesyx_core.api import Refused, Temporary
+from mesyx_core.exchange import NoAnswer, Violation, frames, signals
+from mesyx_core.exchange import signal as form
+from mesyx_core.exchange.compare import Comparison
+from mesyx_core.exchange.frames import Signal
+from mesyx_core.exchange.relay import BURST, LIFETIME, REMEMBERED, SLACK, Fate, Relay
+from mesyx_core.exchange.session import MAX_SIGNALS, SIGNALS_AT_ONCE, Phase, Session
+from mesyx_core.exchange.signal import Body
+from mesyx_core.record.shape import RecordError
+from mesyx_core.vault.nodekey import NodeKey
+
+STORE = bytes(range(32))
+NOW = 1_800_000_000
+ALICE, MX, PHONE, STRANGER = (NodeKey(bytes([n]) * 32) for n in range(1, 5))
+VECTOR = Path(__file__).parents[2] / "vectors" / "signal" / "signal.json"
+
+
+class Times:
+    """Both clocks."""
+
+    def __init__(self) -> None:
+        self.now = float(NOW)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Times:
+    return Times()
+
+
+@pytest.fixture
+def relay(clock: Times) -> Relay:
+    """Of the gateway mx."""
+    members = {key.public for key in (ALICE, MX, PHONE)}
+    return Relay(STORE, MX.public, members.__contains__, clock, clock)
+
+
+def body(origin: NodeKey = ALICE, target: NodeKey = MX, **changes: Any) -> Body:
+    return Body(STORE, origin.public, target.public, changes.pop("id", os.urandom(16)), 0, "tell")._replace(**changes)
+
+
+def made(origin: NodeKey = ALICE, target: NodeKey = MX, deadline: int = NOW + 5, **changes: Any) -> Signal:
+    frame = form.seal(origin, target.recipient, body(origin, target, **changes), deadline)
+    assert frame is not None
+    return frame
+
+
+# --- the form --------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_said_is_opened_again() -> None:
+    said = body(word="ask", name="status", value={"a": [1, 2.5, None, "ü"]}, patience=2000)
+    frame = form.seal(ALICE, MX.recipient, said, NOW)
+    assert frame is not None
+    assert form.genuine(frame, STORE)
+    assert form.open_(frame, STORE, MX.identity) == said
+
+
+def test_the_form_is_fixed_by_a_vector() -> None:
+    vector = json.loads(VECTOR.read_text())
+    frame = frames.unpack(bytes.fromhex(vector["frame"])[4:])
+    assert isinstance(frame, Signal)
+    store = bytes.fromhex(vector["store"])
+    assert form.genuine(frame, store)
+    opened = form.open_(frame, store, NodeKey(bytes.fromhex(vector["target_secret"])).identity)
+    assert opened.origin == NodeKey(bytes.fromhex(vector["origin_secret"])).public
+    assert [opened.word, opened.name, opened.value, opened.patience] == vector["says"]
+    assert frames.pack(frame).hex() == vector["frame"]
+
+
+def test_sealed_words_cannot_be_signed_by_another_as_its_own() -> None:
+    theirs = made(ALICE)
+    deadline = theirs.deadline
+    signature = PHONE.sign("exchange/signal", 1, STORE, MX.public, theirs.id, 0, deadline, theirs.sealed)
+    stolen = theirs._replace(origin=PHONE.public, signature=signature)
+    assert form.genuine(stolen, STORE)
+    with pytest.raises(RecordError, match="another"):
+        form.open_(stolen, STORE, MX.identity)
+
+
+def test_a_signal_is_opened_by_its_target_alone_and_in_its_store_alone() -> None:
+    frame = made()
+    assert not form.genuine(frame, bytes(32))
+    with pytest.raises(RecordError):
+        form.open_(frame, STORE, PHONE.identity)
+
+
+@pytest.mark.parametrize("value", ["x" * form.MAX_BODY, 1 << 70, "\ud800"])
+def test_what_does_not_fit_is_not_sealed(value: Any) -> None:
+    assert form.seal(ALICE, MX.recipient, body(value=value), NOW) is None
+
+
+# --- hostile members ---------------------------------------------------------------------------------------------------
+
+
+def test_a_forged_origin_is_lost(relay: Relay) -> None:
+    forged = made(STRANGER)._replace(origin=ALICE.public)
+    assert relay.take(forged, PHONE.public) is Fate.LOST
+    assert relay.lost == {"forged": 1}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("target", PHONE.public), ("id", bytes(16)), ("number", 7), ("deadline", NOW + 9)]
+)
+def test_what_is_signed_cannot_be_changed(relay: Relay, field: str, value: Any) -> None:
+    assert relay.take(made()._replace(**{field: value}), ALICE.public) is Fate.LOST
+    assert relay.lost["forged"] == 1
+
+
+def test_a_stranger_is_not_heard_and_nothing_is_passed_on_to_one(relay: Relay) -> None:
+    assert relay.take(made(STRANGER), ALICE.public) is Fate.LOST
+    assert relay.take(made(target=STRANGER), ALICE.public) is Fate.LOST
+    assert relay.lost == {"not a member": 2}
+
+
+def test_a_replay_is_lost_for_as_long_as_it_is_not_expired(relay: Relay, clock: Times) -> None:
+    frame = made()
+    assert relay.take(frame, ALICE.public) is Fate.MINE
+    assert relay.take(frame, ALICE.public) is Fate.LOST
+    clock.now = frame.deadline + SLACK
+    assert relay.take(frame._replace(hops=4), PHONE.public) is Fate.LOST
+    clock.now += 1
+    assert relay.take(frame, ALICE.public) is Fate.LOST
+    assert relay.lost == {"seen": 2, "expired": 1}
+
+
+def test_a_deadline_that_is_too_far_is_lost(relay: Relay) -> None:
+    assert relay.take(made(deadline=NOW + LIFETIME + SLACK + 1), ALICE.public) is Fate.LOST
+    assert relay.take(made(deadline=NOW + LIFETIME + SLACK), ALICE.public) is Fate.MINE
+
+
+def test_clocks_may_differ_by_minutes(relay: Relay) -> None:
+    assert relay.take(made(deadline=NOW - SLACK), ALICE.public) is Fate.MINE
+
+
+def test_hops_end_and_our_own_do_not_come_back(relay: Relay) -> None:
+    assert relay.take(made(target=PHONE)._replace(hops=1), ALICE.public) is Fate.LOST
+    assert relay.take(made(target=PHONE)._replace(hops=2), ALICE.public) is Fate.PASS
+    assert relay.take(made(origin=MX, target=PHONE), ALICE.public) is Fate.LOST
+    assert relay.lost == {"too many hops": 1, "own": 1}
+
+
+def test_a_flood_is_bounded_in_rate_by_peer(relay: Relay, clock: Times) -> None:
+    frame = made()
+    for _ in range(10_000):
+        relay.take(frame, PHONE.public)
+    assert relay.lost["flood"] == 10_000 - BURST
+    assert relay.take(made(), ALICE.public) is Fate.MINE
+    clock.now += 1
+    assert relay.take(made(), PHONE.public) is Fate.MINE
+
+
+def test_a_flood_of_large_ones_is_bounded_in_bytes(relay: Relay) -> None:
+    large = made(value="x" * 50_000)
+    for _ in range(200):
+        relay.take(large, PHONE.public)
+    assert relay.lost["flood"] > 100
+
+
+def test_a_flood_is_bounded_in_memory(relay: Relay, clock: Times, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mesyx_core.exchange.relay.genuine", lambda frame, store: True)
+    frame, lost = made(deadline=NOW + 100), 0
+    for n in range(REMEMBERED + 1000):
+        clock.now += 1 / 190
+        lost += relay.take(frame._replace(id=n.to_bytes(16, "big")), ALICE.public) is Fate.LOST
+    assert lost == 1000
+    assert relay.lost == {"too many of one origin": 1000}
+    assert relay.take(made(PHONE, deadline=NOW + 100), PHONE.public) is Fate.MINE  # others are not kept out by it
+    clock.now += LIFETIME + 2 * SLACK
+    assert relay.take(made(deadline=int(clock.now)), ALICE.public) is Fate.MINE
+
+
+class FakeWay:
+    def __init__(self, key: NodeKey) -> None:
+        self.peer = key.public
+        self.running = True
+
+    def signal(self, frame: Signal) -> bool:
+        return True
+
+    def start(self, job: Callable[[], Any]) -> None:
+        raise AssertionError
+
+
+def test_an_answer_goes_back_the_way_that_its_request_came(relay: Relay) -> None:
+    alice, phone, other = FakeWay(ALICE), FakeWay(PHONE), FakeWay(STRANGER)
+    asked = made(ALICE)
+    relay.take(asked, PHONE.public)
+    answer = made(MX, ALICE, id=asked.id)
+    assert relay.ways(answer, [phone, other]) == [phone]
+    assert relay.ways(answer, [phone, other, alice]) == [alice]
+    phone.running = False
+    assert relay.ways(answer, [phone, other]) == [other]
+
+
+# --- the session -------------------------------------------------------------------------------------------------------
+
+
+def running() -> Session:
+    session = Session(dialled=False, server=MX.public, nonce=bytes(16))
+    session.take()
+    session.phase = Phase.RUNNING
+    session.compare(Comparison(STORE, []))
+    return session
+
+
+def test_one_that_is_too_large_ends_the_session() -> None:
+    data = frames.pack(made()._replace(sealed=bytes(frames.MAX_SEALED + 1)))
+    with pytest.raises(Violation):
+        list(running().receive(data))
+
+
+@pytest.mark.parametrize("phase", [Phase.OPENING, Phase.MANIFESTS, Phase.JOINING])
+def test_one_is_heard_only_in_a_session_that_runs(phase: Phase) -> None:
+    session = running()
+    session.phase = phase
+    with pytest.raises(Violation, match="out of order"):
+        list(session.receive(frames.pack(made())))
+
+
+def test_signals_wait_behind_the_logs_and_go_out_a_few_at_a_time() -> None:
+    session = running()
+    large = made()._replace(sealed=bytes(30_000))
+    taken = sum(session.signal(large) for _ in range(100))
+    assert taken * 30_000 <= MAX_SIGNALS  # the rest is lost, and the log's room is not touched
+    session.send(frames.Ping(1))
+    first = session.take()
+    assert first.startswith(frames.pack(frames.Ping(1)))
+    assert len(first) <= SIGNALS_AT_ONCE + frames.MAX_SEALED
+    rest = 0
+    while session.take():
+        rest += 1
+    assert rest >= 3
+
+
+# --- nodes -------------------------------------------------------------------------------------------------------------
+
+anyio_mark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def three(cluster: Any, wait_until: Any, as_member: Any) -> tuple[Any, Any, Any]:
+    """Two clients and the gateway between them."""
+    laptop, gateway, phone = [await cluster.node(name) for name in ("laptop", "gateway", "phone")]
+    cluster.store = cluster.owner.found(
+        as_member(laptop.key, "client"),
+        as_member(gateway.key, "accept", "exchange"),
+        as_member(phone.key, "client"),
+    )
+    for node in (laptop, gateway, phone):
+        await node.hold(cluster.owner.documents)
+    cluster.connect(laptop, gateway)
+    cluster.connect(phone, gateway)
+    await wait_until(lambda: len([p for p in gateway.exchange.peers() if p.settled]) == 2)
+    await wait_until(lambda: all(n.exchange.peers()[0].settled for n in (laptop, phone)))
+    return laptop, gateway, phone
+
+
+def answering(node: Any, name: str = "count") -> list[Any]:
+    asked: list[Any] = []
+
+    async def count(store: bytes, origin: bytes, value: Any) -> AsyncGenerator[Any, None]:
+        asked.append((store, origin, value))
+        for n in range(value):
+            yield n
+
+    node.exchange.signals.answers[name] = count
+    return asked
+
+
+async def answers(node: Any, store: bytes, other: Any, value: Any, seconds: float = 5) -> list[Any]:
+    async with aclosing(node.exchange.ask(store, other.key.public, "count", value, seconds)) as values:
+        return [one async for one in values]
+
+
+@anyio_mark
+async def test_a_request_is_answered_with_a_stream(cluster: Any) -> None:
+    laptop, gateway = await cluster.two()
+    asked = answering(gateway)
+    cluster.connect(laptop, gateway)
+    await cluster.settled(laptop, gateway)
+    assert await answers(laptop, cluster.store, gateway, 20) == list(range(20))
+    assert asked == [(cluster.store, laptop.key.public, 20)]
+
+
+@anyio_mark
+async def test_a_request_crosses_other_members_and_is_never_logged(cluster: Any, three: Any) -> None:
+    laptop, gateway, phone = three
+    answering(phone)
+    before = await gateway.held(cluster.store)
+    assert await answers(laptop, cluster.store, phone, 5) == list(range(5))
+    assert await gateway.held(cluster.store) == before
+    assert await gateway.journal.heads(cluster.store) == []
+
+
+@anyio_mark
+async def test_a_node_asks_itself_without_any_session(cluster: Any) -> None:
+    laptop, _ = await cluster.two()
+    answering(laptop)
+    assert await answers(laptop, cluster.store, laptop, 3) == [0, 1, 2]
+
+
+@anyio_mark
+async def test_no_session_and_no_answer_are_said(cluster: Any) -> None:
+    laptop, gateway = await cluster.two()
+    with pytest.raises(NoAnswer, match="no session"):
+        await answers(laptop, cluster.store, gateway, 1)
+    cluster.connect(laptop, gateway)
+    await cluster.settled(laptop, gateway)
+
+    async def silent(store: bytes, origin: bytes, value: Any) -> AsyncGenerator[Any, None]:
+        await anyio.sleep_forever()
+        yield 1
+
+    gateway.exchange.signals.answers["count"] = silent
+    with pytest.raises(NoAnswer, match="in time"):
+        await answers(laptop, cluster.store, gateway, 1, 0.1)
+
+
+@anyio_mark
+async def test_errors_come_back_as_what_they_are(cluster: Any) -> None:
+    laptop, gateway = await cluster.two()
+    cluster.connect(laptop, gateway)
+    await cluster.settled(laptop, gateway)
+    with pytest.raises(Refused, match="does not answer such a request"):
+        await answers(laptop, cluster.store, gateway, 1)
+    answering(gateway)
+    with pytest.raises(Temporary, match="it failed there"):  # and says nothing of what was inside
+        await answers(laptop, cluster.store, gateway, "secret")
+    with pytest.raises(Refused, match="too large"):
+        await answers(laptop, cluster.store, gateway, "x" * 70_000)
+
+
+@anyio_mark
+async def test_who_stops_asking_stops_the_answer(cluster: Any, wait_until: Any) -> None:
+    laptop, gateway = await cluster.two()
+    cluster.connect(laptop, gateway)
+    await cluster.settled(laptop, gateway)
+    stopped: list[bool] = []
+
+    async def forever(store: bytes, origin: bytes, value: Any) -> AsyncGenerator[Any, None]:
+        try:
+            while True:
+                yield 1
+                await anyio.sleep(0.01)
+        finally:
+            stopped.append(True)
+
+    gateway.exchange.signals.answers["count"] = forever
+    async with aclosing(laptop.exchange.ask(cluster.store, gateway.key.public, "count", 1, 30)) as values:
+        async for _ in values:
+            break
+    await wait_until(lambda: stopped)
+
+
+@anyio_mark
+async def test_an_event_arrives_once(cluster: Any, three: Any, wait_until: Any) -> None:
+    laptop, _, phone = three
+    heard: list[Any] = []
+
+    async def hear(store: bytes, origin: bytes, value: Any) -> None:
+        heard.append((origin, value))
+
+    phone.exchange.signals.hears["typing"] = hear
+    assert laptop.exchange.tell(cluster.store, phone.key.public, "typing", {"who": "alice"})
+    await wait_until(lambda: heard)
+    await anyio.sleep(0.05)
+    assert heard == [(laptop.key.public, {"who": "alice"})]
+
+
+@anyio_mark
+async def test_a_lease_is_held_while_a_program_is_attached_and_ends_by_itself(
+    cluster: Any, wait_until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laptop, gateway = await cluster.two()
+    cluster.connect(laptop, gateway)
+    await cluster.settled(laptop, gateway)
+    leases = gateway.exchange.leases
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(laptop.exchange.run)
+        assert not leases(cluster.store)
+        with laptop.exchange.attached(cluster.store):
+            await wait_until(lambda: list(leases(cluster.store)) == [laptop.key.public])
+        await wait_until(lambda: not leases(cluster.store))
+        with laptop.exchange.attached(cluster.store):
+            await wait_until(lambda: leases(cluster.store))
+            tasks.cancel_scope.cancel()  # the laptop's lid is closed
+    later = time.monotonic() + signals.GOOD + 1
+    monkeypatch.setattr(gateway.exchange.signals, "monotonic", lambda: later)
+    assert not leases(cluster.store)
+
+
+@anyio_mark
+async def test_only_clients_have_leases(cluster: Any) -> None:
+    laptop, gateway = await cluster.two()
+    await laptop.exchange.signals.hears["lease"](cluster.store, gateway.key.public, 60)
+    assert not laptop.exchange.leases(cluster.store)
+
+
+@anyio_mark
+async def test_a_flood_of_signals_does_not_delay_the_logs(cluster: Any, wait_until: Any) -> None:
+    """Live entries cross in time while the peer sends signals as fast as it can."""
+    laptop, gateway = await cluster.two()
+    cluster.connect(laptop, gateway)
+    await cluster.settled(laptop, gateway)
+    log = await laptop.begin(cluster.store)
+    large = form.seal(
+        laptop.key,
+        gateway.key.recipient,
+        Body(cluster.store, laptop.key.public, gateway.key.public, bytes(16), 0, "tell", "x", "x" * 50_000),
+        int(laptop.clock) + 5,
+    )
+    assert large is not None
+    frames_ = (large._replace(id=n.to_bytes(16, "big")) for n in range(1 << 30))
+    slowest = 0.0
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(flood, laptop, cluster.store, frames_)
+        for _ in range(20):
+            began = time.monotonic()
+            await laptop.write(log, 5)
+            held = (await laptop.held(cluster.store))[log.origin[1:]]
+            await wait_until(lambda held=held: has(gateway, cluster.store, log, held))
+            slowest = max(slowest, time.monotonic() - began)
+        tasks.cancel_scope.cancel()
+    assert slowest < 2.0
+    assert gateway.exchange.signals._switches(cluster.store).relay.lost["flood"] > 0
+
+
+async def has(node: Any, store: bytes, log: Any, wanted: Any) -> bool:
+    return bool((await node.held(store)).get(log.origin[1:]) == wanted)
+
+
+async def flood(node: Any, store: bytes, frames_: Iterator[Signal]) -> None:
+    while True:
+        for _ in range(100):
+            node.exchange.signals._switches(store).send(next(frames_))
+        await anyio.lowlevel.checkpoint()
