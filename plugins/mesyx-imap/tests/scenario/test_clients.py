@@ -41,6 +41,7 @@ Port {port}
 User alice
 Pass secret
 SSLType None
+AuthMechs {mechanism}
 
 IMAPStore far
 Account mesyx
@@ -61,10 +62,11 @@ SyncState *
 """
 
 
-def test_mbsync_there_and_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mechanism", ["LOGIN", "PLAIN", "SCRAM-SHA-256"])
+def test_mbsync_there_and_back(tmp_path: Path, mechanism: str) -> None:
     def work(made: Server) -> None:
         rc = tmp_path / "mbsyncrc"
-        rc.write_text(_MBSYNCRC.format(port=made.port, folder=tmp_path))
+        rc.write_text(_MBSYNCRC.format(port=made.port, folder=tmp_path, mechanism=mechanism))
         (tmp_path / "mail").mkdir()
 
         def sync() -> None:
@@ -118,5 +120,33 @@ def test_mutt_reads_flags_and_saves(tmp_path: Path) -> None:
             assert client.select("Archive")[1] == [b"1"]
             assert client.select()[1] == [b"4"]
             assert client.search(None, "FLAGGED")[1] == [b"1"]
+
+    _against(None, work)
+
+
+def test_gsasl_logs_in_by_scram(tmp_path: Path) -> None:
+    def work(made: Server) -> None:
+        words = ["gsasl", "--imap", "--no-starttls", "--connect", f"127.0.0.1:{made.port}", "--no-cb"]
+        words += ["--mechanism", "SCRAM-SHA-256", "--authentication-id", "alice", "--password"]
+        for password, ends in (("secret", 0), ("wrong", 1)):
+            done = subprocess.run(
+                [*words, password], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+            )
+            assert done.returncode == ends, done.stderr
+
+    _against(None, work)
+
+
+def test_curl_sees_which_mailboxes_have_children() -> None:
+    def work(made: Server) -> None:
+        with imaplib.IMAP4("127.0.0.1", made.port) as client:
+            client.login("alice", "secret")
+            client.create("work/2026")
+        words = ["curl", "-sS", "--url", f"imap://127.0.0.1:{made.port}/", "--user", "alice:secret", "-X"]
+        done = subprocess.run([*words, 'LIST "" "*"'], capture_output=True, text=True, timeout=60, check=True)
+        listed = dict(reversed(line.removeprefix("* LIST ").split(' "/" ')) for line in done.stdout.splitlines())
+        assert "\\HasChildren" in listed["work"]
+        assert "\\HasNoChildren" in listed["work/2026"]
+        assert "\\HasNoChildren" in listed["INBOX"]
 
     _against(None, work)
