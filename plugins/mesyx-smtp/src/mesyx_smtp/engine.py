@@ -7,32 +7,16 @@ Events with an answer hold everything back until it comes, so replies leave in t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum, auto
 from typing import Any, ClassVar
 
 from mesyx_core.api import Receipt, Verdict
-from mesyx_core.wire.lines import LineError, Lines, LineTooLong
 from mesyx_smtp import arguments, chunks, replies
 from mesyx_smtp.chunks import Chunks
+from mesyx_smtp.conversation import Conversation, State
 from mesyx_smtp.data import Scanner
-from mesyx_smtp.events import Aborted, Close, Content, Event, Recipient, StartTls
-from mesyx_smtp.limits import LINE, Limits
+from mesyx_smtp.events import Aborted, Content, Event, Recipient, StartTls
+from mesyx_smtp.limits import Limits
 from mesyx_smtp.transaction import Transaction
-
-
-class State(Enum):
-    """What the engine is at."""
-
-    COMMAND = auto()
-    RECIPIENT = auto()  # a Recipient event waits for its answer
-    CONTENT = auto()
-    CHUNK = auto()  # BDAT's: takes bytes, or has taken all and is to be answered
-    COMMIT = auto()  # the last Content event waits for its answer
-    TLS = auto()  # StartTls waits for its answer
-    LOGIN = auto()  # a Login event waits for its answer
-    CLOSING = auto()
-    OVER = auto()
-
 
 _NOT_OFFERED = frozenset({b"AUTH", b"ETRN", b"EXPN", b"SAML", b"SEND", b"SOML", b"TURN"})
 
@@ -45,7 +29,7 @@ def always() -> bool:
     return True
 
 
-class Engine:
+class Engine(Conversation):
     """One connection. `tls`: STARTTLS is offered. `admit`: whether one more message may begin now."""
 
     DSN: ClassVar[bool] = False
@@ -56,6 +40,7 @@ class Engine:
     """What has happened to a message that was kept."""
 
     def __init__(self, hostname: str, limits: Limits, *, tls: bool = False, admit: Callable[[], bool] = always) -> None:
+        super().__init__(limits)
         self.hello = ""
         """The peer's name for itself."""
         self.extended = False
@@ -63,25 +48,13 @@ class Engine:
         self.secure = False
         self.transaction: Transaction | None = None
         self._hostname = hostname
-        self._limits = limits
         self._tls = tls
         self._admit = admit
-        self._lines = Lines(LINE)
         self._scanner = _NO_CONTENT
         self._chunks = _NO_CHUNKS
-        self._output = bytearray()
-        self._state = State.COMMAND
         self._refusal: bytes | None = None  # the node's own, told when the content has ended
-        self._stopping = False
-        self._errors = 0
-        self._idle = 0
 
     # --- the driver's side --------------------------------------------------------------------------------------------
-
-    @property
-    def buffered(self) -> int:
-        """Bytes that were fed and not yet looked at."""
-        return self._lines.size
 
     @property
     def in_content(self) -> bool:
@@ -91,49 +64,6 @@ class Engine:
     def greet(self) -> None:
         """Say 220."""
         self._output += f"220 {self._hostname} ESMTP Mesyx\r\n".encode()
-
-    def feed(self, data: bytes) -> None:
-        """Bytes from the peer."""
-        if self._state is not State.OVER:
-            self._lines.feed(data)
-
-    def output(self) -> bytes:
-        """Replies to send; forgotten here once taken."""
-        data = bytes(self._output)
-        self._output.clear()
-        return data
-
-    def next(self) -> Event | None:
-        """Work until something needs the driver; None: needs more input, or an answer."""
-        event: Event | None = None
-        while event is None:
-            if self._state is State.COMMAND:
-                if self._stopping:
-                    self._close(replies.SHUTDOWN)
-                    continue
-                try:
-                    line = self._lines.line()
-                except LineError as error:
-                    self._error(replies.LINE_TOO_LONG if isinstance(error, LineTooLong) else replies.BARE_LINE)
-                    continue
-                if line is None:
-                    return None
-                event = self._obey(line)
-            elif self._state is State.CONTENT:
-                if not self._lines.size:
-                    return None
-                event = self._scan()
-            elif self._state is State.CHUNK:
-                if self._chunks.left and not self._lines.size:
-                    return None
-                event = self._chunk()
-            elif self._state is State.CLOSING:
-                self._state = State.OVER
-                self._lines.clear()
-                return Close()
-            else:
-                return None
-        return event
 
     def recipient(self, verdict: Verdict) -> None:
         """Answer a Recipient event."""
@@ -175,18 +105,6 @@ class Engine:
         self.secure = True
         self.hello = ""
         self.extended = False
-
-    def insecure(self) -> None:
-        """More plaintext came behind STARTTLS, and could be somebody else's."""
-        self._close(replies.PLAIN_BEFORE_TLS)
-
-    def timeout(self) -> None:
-        """The peer has been silent for too long."""
-        self._close(replies.TIMEOUT)
-
-    def shutdown(self) -> None:
-        """The node stops: `next` gives Close once no message is under way."""
-        self._stopping = True
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
@@ -390,6 +308,10 @@ class Engine:
             self._output += replies.CHUNK_OK
         return None
 
+    @property
+    def _hungry(self) -> bool:
+        return self._chunks.left > 0
+
     def _refuse(self, reply: bytes) -> Event | None:
         aborted = self._aborted()
         self._finish()
@@ -418,26 +340,6 @@ class Engine:
         if self.transaction is not None:
             self.transaction.begun = False
         return Aborted() if begun else None
-
-    def _idled(self, reply: bytes) -> Event | None:
-        self._idle += 1
-        if self._idle > self._limits.idle:
-            return self._error(reply)
-        self._output += reply
-        return None
-
-    def _error(self, reply: bytes) -> Event | None:
-        self._errors += 1
-        if self._errors >= self._limits.errors:
-            return self._close(replies.TOO_MANY_ERRORS)
-        self._output += reply
-        return None
-
-    def _close(self, reply: bytes) -> Event | None:
-        if self._state not in (State.CLOSING, State.OVER):
-            self._output += reply
-            self._state = State.CLOSING
-        return None
 
 
 _NO_CONTENT = Scanner(0, 0)

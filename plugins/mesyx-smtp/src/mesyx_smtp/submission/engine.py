@@ -12,7 +12,8 @@ from mesyx_core.wire.mechanisms import Attempt, Mechanism, mechanism
 from mesyx_core.wire.sasl import LIMIT, SaslError
 from mesyx_core.wire.tls import private
 from mesyx_smtp import replies
-from mesyx_smtp.engine import Engine, State
+from mesyx_smtp.conversation import State
+from mesyx_smtp.engine import Engine
 from mesyx_smtp.events import Event, Login
 from mesyx_smtp.limits import LINE, Limits
 
