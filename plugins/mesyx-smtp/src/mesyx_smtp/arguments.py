@@ -1,6 +1,6 @@
 """What MAIL and RCPT say: an address and parameters, or the reply that refuses them (RFC 5321, sections 4.1.1.2 and 3).
 
-RFC 1870 (SIZE), RFC 6152 (BODY), RFC 6531 (SMTPUTF8), RFC 3461 (RET, ENVID, NOTIFY, ORCPT).
+RFC 1870 (SIZE), RFC 6152 (BODY), RFC 6531 (SMTPUTF8), RFC 3461 (RET, ENVID, NOTIFY, ORCPT), RFC 8689 (REQUIRETLS).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Sender(NamedTuple):
     eight_bit: bool
     utf8: bool
     envelope: Mapping[str, Scalar]
-    """What is kept beside the message: "smtputf8", "ret", "envid", where given."""
+    """What is kept beside the message: "smtputf8", "ret", "envid", "require_tls", where given."""
 
 
 class To(NamedTuple):
@@ -40,8 +40,9 @@ class To(NamedTuple):
     """"notify/ADDRESS" and "orcpt/ADDRESS", where given."""
 
 
-def sender(argument: bytes, size: int, *, dsn: bool, login: bool) -> Sender | bytes:
-    """Read MAIL's argument. `size`: the largest message; `dsn`, `login`: these extensions are offered."""
+def sender(argument: bytes, size: int, *, dsn: bool, login: bool, require_tls: bool = False) -> Sender | bytes:
+    """Read MAIL's argument. `size`: the largest message; `dsn`, `login`, `require_tls`: these extensions are
+    offered."""
     path = paths.parse(argument)
     if path is None:
         return replies.BAD_SENDER if argument.isascii() else _beyond(argument, replies.BAD_SENDER)
@@ -59,6 +60,8 @@ def sender(argument: bytes, size: int, *, dsn: bool, login: bool) -> Sender | by
             eight_bit = value.upper() == "8BITMIME"
         elif key == "SMTPUTF8" and not value:
             utf8 = envelope["smtputf8"] = True
+        elif require_tls and key == "REQUIRETLS" and not value:
+            envelope["require_tls"] = True
         elif dsn and key == "RET" and value.upper() in ("FULL", "HDRS"):
             envelope["ret"] = value.upper()
         elif dsn and key == "ENVID" and _ENVID.fullmatch(value):

@@ -86,7 +86,7 @@ class Conversation(ABC):
                 try:
                     line = self._lines.line()
                 except LineError as error:
-                    self._error(replies.LINE_TOO_LONG if isinstance(error, LineTooLong) else replies.BARE_LINE)
+                    self._misread(replies.LINE_TOO_LONG if isinstance(error, LineTooLong) else replies.BARE_LINE)
                     continue
                 if line is None:
                     return None
@@ -120,6 +120,10 @@ class Conversation(ABC):
         self._stopping = True
 
     # --- for the engine -----------------------------------------------------------------------------------------------
+
+    def _misread(self, reply: bytes) -> Event | None:
+        """A line that is none."""
+        return self._error(reply)
 
     def _idled(self, reply: bytes) -> Event | None:
         self._idle += 1

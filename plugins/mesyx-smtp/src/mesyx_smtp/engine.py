@@ -150,7 +150,8 @@ class Engine(Conversation):
             return self._error(replies.HELLO_FIRST)
         if self.transaction is not None:
             return self._error(replies.MAIL_TWICE)
-        given = arguments.sender(argument, self._limits.size, dsn=self.DSN, login=self.AUTH)
+        secure = self.AUTH and self.secure  # only submission promises REQUIRETLS, and only where TLS is on
+        given = arguments.sender(argument, self._limits.size, dsn=self.DSN, login=self.AUTH, require_tls=secure)
         if isinstance(given, bytes):
             return self._error(given)
         refusal = self._refused(given.address)

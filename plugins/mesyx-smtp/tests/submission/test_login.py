@@ -159,6 +159,7 @@ def test_scram_proves_both_sides(wire: Wire) -> None:
         ),
         (["AUTH PLAIN " + "A" * 9000], "501 5.5.2 Not base64"),
         (["AUTH PLAIN " + "A" * 13000], "500 5.5.2 Line too long"),
+        (["AUTH PLAIN", "A" * 13000], "500 5.5.2 Line too long"),
         (["NOOP " + "A" * 2100], "500 5.5.2 Line too long"),
     ],
 )
@@ -230,6 +231,19 @@ def test_senders(wire: Wire, argument: str, reply: str) -> None:
 def test_parameters_of_recipients(wire: Wire, parameters: str, reply: str) -> None:
     wire.say(f"AUTH PLAIN {code(chr(0) + 'alice' + chr(0) + 'secret')}", "MAIL FROM:<alice@example.org>")
     assert wire.say(f"RCPT TO:<bob@example.net> {parameters}") == [reply]
+
+
+def test_require_tls_is_offered_under_tls_only(wire: Wire) -> None:
+    plain = f"AUTH PLAIN {code(chr(0) + 'alice' + chr(0) + 'secret')}"
+    wire.say(plain)
+    said = wire.say("MAIL FROM:<alice@example.org> REQUIRETLS")
+    assert said == ["555 5.5.4 Parameter not known or not offered"]
+    wire.say("STARTTLS")
+    assert "250-REQUIRETLS" in wire.say("EHLO client")
+    wire.say(plain)
+    assert wire.say("MAIL FROM:<alice@example.org> REQUIRETLS") == ["250 2.1.0 Sender OK"]
+    assert wire.engine.transaction is not None
+    assert wire.engine.transaction.envelope == {"require_tls": True}
 
 
 def test_failures_are_slow_and_few(desk: Callable[..., Any]) -> None:

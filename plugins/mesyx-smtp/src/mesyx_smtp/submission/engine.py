@@ -85,6 +85,8 @@ class SubmissionEngine(Engine):
 
     def _extensions(self) -> list[str]:
         offered = [*super()._extensions(), "DSN"]
+        if self.secure:
+            offered.append("REQUIRETLS")
         return [*offered, f"AUTH {' '.join(MECHANISMS)}"] if self._private else offered
 
     @property
@@ -97,6 +99,9 @@ class SubmissionEngine(Engine):
         if len(line) > LINE and line[:5].upper() != b"AUTH ":
             return self._error(replies.LINE_TOO_LONG)
         return super()._obey(line)
+
+    def _misread(self, reply: bytes) -> Event | None:
+        return self._give_up(reply)
 
     def _mail(self, argument: bytes) -> Event | None:
         if not self.known:
