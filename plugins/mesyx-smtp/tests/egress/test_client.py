@@ -457,6 +457,20 @@ def test_requiretls_is_passed_on_over_tls() -> None:
     )
 
 
+def test_a_server_that_does_not_promise_tls_onwards_is_unfit_where_that_is_asked_for() -> None:
+    fates = Play(require_tls=True, terms={"tls": "on"}).run(
+        """
+        S: 220 mx
+        C: EHLO node.example.net
+        S: 250 mx
+        C: QUIT
+        C: CLOSE
+        """
+    )
+    assert fates[ALICE].word == "unfit"
+    assert fates[ALICE].reason.startswith("5.7.30 ")
+
+
 def test_a_server_that_is_ourselves_gets_no_mail() -> None:
     fates = Play(terms={"ourselves": frozenset({"node.example.net"})}).run(
         """

@@ -240,6 +240,8 @@ class Client:
             raise _Over("never", f"5.3.4 the message has {mail.size} bytes, and the server takes {int(largest)}")
         if mail.eight_bit and "8BITMIME" not in self._offered:
             raise _Over("unfit", "5.6.3 the message has 8-bit text, and the server takes 7-bit text only")
+        if mail.require_tls and "REQUIRETLS" not in self._offered:  # RFC 8689, section 4.2.1
+            raise _Over("unfit", "5.7.30 the message requires TLS all the way, which the server does not promise")
         if "SMTPUTF8" in self._offered:
             return everybody
         if mail.utf8_header or not _plain(mail.sender):
