@@ -77,6 +77,8 @@ class SubmissionConfig(ServerConfig):
     """The server's name in greetings, the node's name if empty; and in trace headers, which tell nothing if empty."""
     tls: TlsSettings = TlsSettings()
     """TLS of this listener; it can be off on a loopback address only."""
+    recipients: int = Field(default=1000, ge=100, le=1000, examples=[1000])
+    """Recipients of one message."""
     memory: ByteSize = Field(default=ByteSize(256 * 1024**2), ge=1024**2, examples=["256MiB"])
     """Messages that may be in memory at once, over all connections."""
     timeouts: SubmissionTimeouts = SubmissionTimeouts()

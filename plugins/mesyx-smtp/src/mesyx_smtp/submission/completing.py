@@ -14,12 +14,12 @@ HEADER = Limits().header
 """Bytes of a header that are looked at."""
 
 
-def header(body: bytes) -> bytes:
+def header(body: bytes | bytearray) -> bytes:
     """The header of a whole message, with the last CRLF of its lines."""
     if body.startswith(b"\r\n"):
         return b""
     end = body.find(b"\r\n\r\n", 0, HEADER)
-    return body[: end + 2] if end >= 0 else body[:HEADER]
+    return bytes(body[: end + 2] if end >= 0 else body[:HEADER])
 
 
 def missing(head: bytes, sender: str, now: datetime, random: Callable[[int], bytes]) -> bytes:

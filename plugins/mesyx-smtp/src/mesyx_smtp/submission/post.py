@@ -23,7 +23,7 @@ class Post:
         self._transaction = transaction
         self._recipients: list[str] = []
         self._trace = b""
-        self._chunks: list[bytes] = []
+        self._content = bytearray()
         self._held = 0
 
     async def __aenter__(self) -> Post:
@@ -33,7 +33,7 @@ class Post:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._budget.give(self._held)
-        self._chunks.clear()
+        self._content.clear()
 
     async def recipient(self, address: str) -> Verdict:
         if "@" not in address:
@@ -48,7 +48,7 @@ class Post:
         if not self._budget.take(len(chunk)):
             raise Temporary("Too many messages are being handed over just now")
         self._held += len(chunk)
-        self._chunks.append(chunk)
+        self._content += chunk
 
     async def commit(self) -> Receipt:
         """Raises Temporary or Locked when it cannot be kept now."""
@@ -61,11 +61,11 @@ class Post:
         return Receipt(verdicts=dict.fromkeys(self._recipients, ACCEPT), trace=made.hex())
 
     def _message(self) -> Message:
-        content = b"".join(self._chunks)
-        self._chunks.clear()
         now = self._context.now()
-        head = header(content)
+        head = header(self._content)
         added = missing(head, self._transaction.sender, now, self._context.random)
+        body = Bytes(b"".join((self._trace, added, self._content)))
+        self._content.clear()  # a large message is here once, and twice only while it is joined
         return Message(
             kind="mail",
             time=now,
@@ -74,7 +74,7 @@ class Post:
             sender=self._transaction.sender,
             recipients=tuple(self._recipients),
             envelope=self._envelope(head),
-            body=Bytes(self._trace + added + content),
+            body=body,
         )
 
     def _envelope(self, head: bytes) -> dict[str, Scalar]:
