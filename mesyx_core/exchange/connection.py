@@ -72,6 +72,7 @@ class Connection:
         self._heard = self.since
         self._tell = heard
         self._stalled = False
+        self._brought: set[Log] = set()
         self._work = anyio.Event()
         self._started = anyio.Event()
         self._scope = anyio.CancelScope()
@@ -151,7 +152,10 @@ class Connection:
             self._wake()
 
     def peer_holds(self, log: Log, seq: int) -> None:
-        self.session.flow.holds(log, seq)
+        """Another session with this peer's key brought it. [Of the peer's own logs only if this session brings that one
+        as well: at its other end may be a clone, which must hear of what the other one writes.]"""
+        if log[0] != self.peer or log in self._brought:
+            self.session.flow.holds(log, seq)
 
     def signal(self, frame: Signal) -> bool:
         sent = self.session.signal(frame)
@@ -217,7 +221,10 @@ class Connection:
             await self._incoming.take(frame)
             if isinstance(frame, Entries):
                 upto = frame.after + len(frame.entries)
-                self._hub.peer_holds(self.peer, (frame.node, frame.incarnation), upto)
+                log = (frame.node, frame.incarnation)
+                if frame.node == self.peer:
+                    self._brought.add(log)
+                self._hub.peer_holds(self.peer, log, upto)
                 self._fetch.wake()
             self._wake()
 

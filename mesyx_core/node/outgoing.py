@@ -82,6 +82,7 @@ class Outgoing:
             "networks": list(self.box.ways.networks()),
             "days": [day.since for day in self.box.days],
             "stopped": self.box.stopped,
+            "restored": self.box.restored,
             "waits_for": sorted({self.box.waits(job) for job in jobs} - {""}),
         }
 
@@ -120,6 +121,9 @@ class Outgoing:
             return found
         if box.stopped:
             found.append(_finding("error", f"{box.stopped}; nothing is sent any more", TWICE_REMEDY))
+        elif box.restored:
+            remedy = "nothing to do: what it had sent since was heard from the other members; said until the next start"
+            found.append(_finding("warning", box.restored, remedy))
         for network in sorted({job.network for job in box.jobs}):
             waiting = [job for job in box.jobs if job.network == network]
             if box.ways.egress(network) is None:

@@ -77,9 +77,11 @@ class Cursor:
     seq: int = 0
     holes: set[int] = field(default_factory=set)
     """Numbers up to there whose payload was not held."""
+    skipped: int = 0
+    """Up to there it was passed over, and nothing is known of the epochs that began there."""
 
     def dump(self) -> bytes:
-        return encoding.encode([self.seq, sorted(self.holes)])
+        return encoding.encode([self.seq, sorted(self.holes), self.skipped])
 
 
 class Ours(NamedTuple):
@@ -114,8 +116,8 @@ class Follower:
     async def load(self) -> None:
         """Where it had come to, before anything else is asked of it."""
         for name, data in (await self._rows.all(CURSORS)).items():
-            seq, holes = encoding.decode(data, limit=1 << 20)
-            self._cursors[_origin(name)] = Cursor(seq, set(holes))
+            seq, holes, skipped = encoding.decode(data, limit=1 << 20)
+            self._cursors[_origin(name)] = Cursor(seq, set(holes), skipped)
         for name, data in (await self._rows.all(EPOCHS)).items():
             seq, kind, id = encoding.decode(data, limit=1024)
             origin, _, number = name.rpartition("/")
@@ -127,7 +129,7 @@ class Follower:
 
     def skip(self, origin: Origin, seq: int) -> list[RowChange]:
         """Read this log from after `seq` on only: what came before is reflected in the rows. Changes to commit."""
-        cursor = self._cursors[origin] = Cursor(seq)
+        cursor = self._cursors[origin] = Cursor(seq, skipped=seq)
         return self._rows.sealed(CURSORS, {_name(origin): cursor.dump()})
 
     async def follow(self, store: bytes, wanted: Callable[[Origin], bool]) -> None:
@@ -180,7 +182,8 @@ class Follower:
         if not batch:
             return False
         headers = {seq: decode_header(entry.header) for seq, entry in batch}
-        learnt = await self._learn(origin, [seq for seq, one in headers.items() if one.kind == Kind.EPOCH])
+        learnt = await self._learn_before(origin, cursor.skipped)
+        learnt |= await self._learn(origin, [seq for seq, one in headers.items() if one.kind == Kind.EPOCH])
         ours = {**self._epochs.get(origin, {}), **learnt}
         wanted = [seq for seq, one in headers.items() if one.kind == Kind.SEALED and one.epoch in ours]
         last = batch[-1][0]
@@ -197,7 +200,7 @@ class Follower:
             {f"{_name(origin)}/{n}": encoding.encode([one.seq, *one.target]) for n, one in learnt.items()},
         )
         await self._take(heard, rows)
-        cursor.seq, cursor.holes = moved.seq, moved.holes
+        cursor.seq, cursor.holes, cursor.skipped = moved.seq, moved.holes, 0
         return True
 
     async def _fill(self, origin: Origin, cursor: Cursor) -> None:
@@ -205,9 +208,22 @@ class Follower:
         heard, absent = await self._read(origin, sorted(cursor.holes)[:OPENED])
         if heard:
             left = cursor.holes - {one.seq for one in heard} | absent
-            rows = self._rows.sealed(CURSORS, {_name(origin): Cursor(cursor.seq, left).dump()})
+            rows = self._rows.sealed(CURSORS, {_name(origin): Cursor(cursor.seq, left, cursor.skipped).dump()})
             await self._take(heard, rows)
             cursor.holes = left
+
+    async def _learn_before(self, origin: Origin, skipped: int) -> dict[int, Ours]:
+        """A log that was passed over goes on after all: which of its epochs are for this gateway."""
+        learnt: dict[int, Ours] = {}
+        at = 0
+        while at < skipped:
+            batch = await self._journal.entries(origin, at, max_count=BATCH, payloads=False)
+            if not batch:
+                break
+            epochs = [s for s, entry in batch if s <= skipped and decode_header(entry.header).kind == Kind.EPOCH]
+            learnt |= await self._learn(origin, epochs)
+            at = batch[-1][0]
+        return learnt
 
     async def _learn(self, origin: Origin, seqs: Sequence[int]) -> dict[int, Ours]:
         """Of these epochs, those that are sealed to a key held here."""

@@ -17,7 +17,7 @@ from mesyx_core.outbox.days import Days
 from mesyx_core.outbox.follow import Follower, Heard, Rows
 from mesyx_core.outbox.jobs import Jobs
 from mesyx_core.outbox.jobs import Rows as JobRows
-from mesyx_core.outbox.own import Own
+from mesyx_core.outbox.own import Elsewhere, Own
 from mesyx_core.outbox.queue import Job, Key, Place
 from mesyx_core.outbox.sending import Sending
 from mesyx_core.outbox.telling import receipts
@@ -36,6 +36,7 @@ PARALLEL: Final = 16
 LOOK: Final = 2.0
 """Seconds after which it looks again by itself: what is due, and whether somebody has turned the clock."""
 SWEEP: Final = 6 * 3600
+RESTORED: Final = "this node's state is older than what it has written: it was restored from a backup"
 TWICE: Final = "this node's key is in use twice: another node writes under it"
 TWICE_REMEDY: Final = (
     "stop the other one, and give it a key of its own (`mesyx init` in a new folder); then restart this one"
@@ -71,6 +72,8 @@ class Outbox:
         """Held while a job changes: from looking at it to its commit."""
         self.stopped = ""
         """Why nothing is sent any more; empty while all is well."""
+        self.restored = ""
+        """Said when others held more of this node's own logs than it did itself."""
         self._key = key
         self._authority = authority
         self._published = publishing.Published()
@@ -176,8 +179,12 @@ class Outbox:
         return client or (origin.node == self._key.public and not self.journal.began(origin))
 
     async def _watch(self, store: bytes) -> None:
-        """Somebody else who writes under this node's key is heard by what is signed after this run began."""
-        if await self.own.elsewhere(store, self._began):
+        """Hear who else writes, or wrote, under this node's key."""
+        found = await self.own.elsewhere(store, self._began)
+        if found and not self.restored:
+            log.warning("%s", RESTORED)
+            self.restored = RESTORED
+        if found is Elsewhere.NOW:
             if not self.stopped:
                 log.error("%s; nothing is sent any more: %s", TWICE, TWICE_REMEDY)
             self.stopped = TWICE

@@ -6,6 +6,7 @@ remember. What its own disk remembers is marked in a row, in the same transactio
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import IntEnum
 from typing import Final, Protocol
 
 from mesyx_core.journal import Draft, Journal, Log
@@ -16,8 +17,16 @@ from mesyx_core.record.checkpoint import parse
 from mesyx_core.record.entry import Origin
 
 MARKS: Final = "outbox/own"
-SLACK: Final = 2
-"""Seconds: a checkpoint's time is a whole second."""
+
+
+class Elsewhere(IntEnum):
+    """What somebody else has written under this node's key."""
+
+    NOTHING = 0
+    BEFORE = 1
+    """Signed before this run began: this node was restored from a backup."""
+    NOW = 2
+    """Signed since: the key is in use twice."""
 
 
 class Rows(Protocol):
@@ -67,18 +76,18 @@ class Own:
         await ways.commit(entries, [*rows, *marks])
         self._marked |= fresh
 
-    async def elsewhere(self, store: bytes, began: float) -> bool:
-        """Whether a log of this node's key that this run does not write was signed, further than it was held when the
-        run began, after the run began."""
-        found = False
+    async def elsewhere(self, store: bytes, began: float) -> Elsewhere:
+        """What has come of logs of this node's key that this run does not write, further than they were held when it
+        began."""
+        found = Elsewhere.NOTHING
         for head in await self._journal.heads(store):
             origin = Origin(store, head.node, head.incarnation)
             if head.node != self._node or self._journal.began(origin) or head.seq <= self._held.get(origin, 0):
                 continue
             self._held[origin] = head.seq
             data = await self._journal.checkpoint(origin)
-            if data is not None and parse(data)[0].time > began + SLACK:
-                found = True
+            if data is not None:
+                found = max(found, Elsewhere.NOW if parse(data)[0].time > began else Elsewhere.BEFORE)
         return found
 
 

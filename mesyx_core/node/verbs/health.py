@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from mesyx_core.api import Busy, Refused
+from mesyx_core.node import twins
 from mesyx_core.node.verbs import queue
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ async def _findings(node: Node) -> AsyncIterator[dict[str, Any]]:
     for check in (_files, _instances, _stores, _peers):
         for finding in await check(node):
             yield finding
-    for finding in [*node.outgoing.findings(), *await queue.findings(node)]:
+    for finding in [*node.outgoing.findings(), *await queue.findings(node), *await twins.findings(node)]:
         yield finding
 
 

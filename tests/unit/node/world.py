@@ -319,6 +319,7 @@ use = "wire.chat"
 """
 CLIENT = """
 [transport.memory]
+listen = "client"
 """
 
 
