@@ -55,7 +55,7 @@ def amount(octets: float) -> str:
 SHOWN: Final[Mapping[str, Callable[[float], str]]] = {
     **dict.fromkeys(("expires", "from", "until", "time", "since", "heard", "claimed", "next", "deadline"), moment),
     **dict.fromkeys(("seconds", "age"), span),
-    **dict.fromkeys(("bytes", "size"), amount),
+    **dict.fromkeys(("bytes", "size", "disk_free"), amount),
 }
 """Keys whose numbers people read more easily in another form."""
 

@@ -46,6 +46,7 @@ from mesyx_core.node.rows import SealedRows
 from mesyx_core.node.secrets import Keyring, passphrase
 from mesyx_core.node.sockets import Doors
 from mesyx_core.node.stores import Stores, fit_name
+from mesyx_core.node.summary import Summaries
 from mesyx_core.pipeline import Intake, Sealer
 from mesyx_core.plugins import Instance, Registry
 from mesyx_core.vault.stream import blob_key
@@ -99,6 +100,7 @@ class Node:
             limit=config.node.size_limit,
         )
         self.outgoing = Outgoing(self)
+        self.summaries = Summaries(self)
         self.started = time.monotonic()
         self.tasks: TaskGroup | None = None
         self.owner_key: Path | None = None

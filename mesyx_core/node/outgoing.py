@@ -86,6 +86,10 @@ class Outgoing:
             "waits_for": sorted({self.box.waits(job) for job in jobs} - {""}),
         }
 
+    def waiting(self, store: bytes) -> int:
+        """How many messages of one store are not finished."""
+        return sum(job.store == store for job in self.box.jobs) if self.box is not None else 0
+
     async def listing(self) -> list[dict[str, Any]]:
         """For `mesyx queue list`: what is not finished, also while the node does not run."""
         if self.box is not None:

@@ -129,6 +129,7 @@ class Peers:
         """Members that were dialled in vain for a while."""
         return [
             {
+                "id": each.store,
                 "store": store.name if (store := self._node.stores.get(each.store)) else "",
                 "node": each.member.node.hex(),
                 "why": each.why,

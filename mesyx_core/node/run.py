@@ -98,6 +98,7 @@ async def _serve(node: Node, ready: Callable[[Node], None], stop: anyio.Event | 
         async with control.listening(node.home.socket, lambda verb, arguments: verbs.perform(node, verb, arguments)):
             tasks.start_soon(node.peers.run)
             tasks.start_soon(node.outgoing.run)
+            tasks.start_soon(node.exchange.run)
             if stop is None:
                 settle()
             ready(node)

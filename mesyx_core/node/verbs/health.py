@@ -6,6 +6,7 @@ import shutil
 import stat
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mesyx_core.api import Busy, Refused
@@ -53,12 +54,18 @@ async def _store(node: Node, store: Store) -> dict[str, Any]:
         "bytes": await node.journal.usage(store.id),
         "missing_blobs": len(await node.journal.lacking(store.id)),
         "addresses": list(node.addresses.of(store.id)),
-        "peers": node.peers.status(store.id),
+        "peers": await _members(node, store),
     }
     if store.account is not None:
         found["mailbox"] = (await store.account.status())._asdict()
         found["outgoing"] = await queue.summary(node, store)
     return found
+
+
+async def _members(node: Node, store: Store) -> list[dict[str, Any]]:
+    """The other members: the sessions with them, and what they say of themselves."""
+    answers = await node.summaries.ask(store.id)
+    return [{**peer, **answers.get(bytes.fromhex(peer["node"]), {})} for peer in node.peers.status(store.id)]
 
 
 async def trace(node: Node, id: str) -> Any:
@@ -203,11 +210,33 @@ async def _stores(node: Node) -> list[dict[str, Any]]:
 
 
 async def _peers(node: Node) -> list[dict[str, Any]]:
-    return [
+    unreachable = node.peers.unreachable()
+    found = [
         _finding(
             "warning" if peer["client"] else "error",  # a laptop is off most of the day
-            f"{peer['store']}: the node {str(peer['node'])[:16]} cannot be reached: {peer['why']}",
+            f"{peer['store']}: the node {str(peer['node'])[:16]} cannot be reached: {peer['why']}; "
+            + _last_heard(await node.summaries.heard(peer["id"], bytes.fromhex(peer["node"]))),
             str(peer["remedy"]),
         )
-        for peer in node.peers.unreachable()
+        for peer in unreachable
     ]
+    said = {(peer["id"], peer["node"]) for peer in unreachable}
+    for store in node.stores if node.live else ():
+        answers = await node.summaries.ask(store.id)
+        found += [
+            _finding(
+                "warning",
+                f"{store.name}: the node {member.hex()[:16]} does not answer ({one['no_answer']}); "
+                + _last_heard(one["heard"]),
+                "see whether it runs and is connected: `mesyx status` there; a laptop may just be off",
+            )
+            for member, one in answers.items()
+            if one["answer"] is None and (store.id, member.hex()) not in said
+        ]
+    return found
+
+
+def _last_heard(time: int | None) -> str:
+    if time is None:
+        return "it was never heard of"
+    return f"last heard of {datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%SZ}"
