@@ -73,6 +73,7 @@ class Account:
         writer: Writer,
         clock: Callable[[], float],
         random: Callable[[int], bytes],
+        settled: Callable[[], bool] = lambda: True,
     ) -> None:
         folder.parent.mkdir(mode=0o700, exist_ok=True)  # parents=True would make it readable by others
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -100,7 +101,7 @@ class Account:
         self.reader = Reader(journal, store, self.ledger, self.seeds)
         self.news = News(self.ledger)
         opener = Opener(self.ledger, self.seeds, authority)
-        self.outbound = Outbound(self)
+        self.outbound = Outbound(self, settled)
         keeper = Keeper(self.ledger, self.shelf)
         self.feed = Feed(journal, store, self.ledger, opener, keeper, self.news.publish, self.outbound.wake)
 
@@ -117,13 +118,15 @@ class Account:
         writer: Writer,
         clock: Callable[[], float],
         random: Callable[[int], bytes],
+        settled: Callable[[], bool] = lambda: True,
     ) -> AsyncIterator[Account]:
-        """Open the index in `folder`, or make it. `clock` tells Unix seconds. Raises Locked when no identity opens it.
+        """Open the index in `folder`, or make it. `clock` tells Unix seconds; `settled` whether other nodes have told
+        since the start what they know: before, nothing is sealed again. Raises Locked when no identity opens it.
 
         `run` must run for anything to appear, and must have ended before the block is left.
         """
         account = await asyncio.to_thread(
-            cls, folder, store, name, journal, authority, identities, writer, clock, random
+            cls, folder, store, name, journal, authority, identities, writer, clock, random, settled
         )
         try:
             yield account

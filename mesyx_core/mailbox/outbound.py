@@ -38,6 +38,8 @@ LOOK: Final = 30.0
 """Seconds after which what waits is looked at again."""
 PAUSE: Final = 0.1
 """Seconds between two looks at the least."""
+LACKING: Final = 600.0
+"""Seconds for which entries that have not come yet hold back what could be sent twice without them."""
 OPENED: Final = 5.0
 """Seconds that a submission waits for the index; it is durable before."""
 
@@ -78,13 +80,15 @@ class Due(NamedTuple):
 class Outbound:
     """One store's; for the event loop that opened its account."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, settled: Callable[[], bool]) -> None:
         self._account = account
+        self._settled = settled
         self.heard = Heard(account.journal, account.store)
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
         """One decision at a time, so that nothing is asked of two gateways."""
         self._recent: dict[bytes, tuple[float, bytes]] = {}
+        self._lacking = 0.0
 
     def wake(self) -> None:
         """Something new is known of what goes out."""
@@ -178,6 +182,8 @@ class Outbound:
     async def again(self) -> bool:
         """One look at all that is unfinished; whether anything is."""
         async with self._lock:
+            if await self.listing() and not await self._current():
+                return True
             waiting = await self.listing()
             if waiting:
                 known = await self._read(submissions.gateways)
@@ -188,6 +194,27 @@ class Outbound:
                         with contextlib.suppress(Refused, Locked):
                             await self._seal(one, due.only)
             return bool(waiting)
+
+    async def _current(self) -> bool:
+        """Whether what is known elsewhere is known here: a client that was restored from a backup, or whose index is
+        being made anew, must not ask for what it has asked for already. Waits for what this node holds to be opened."""
+        if not self._settled():
+            return False
+        heads = await self._account.journal.heads(self._account.store)
+        await self._account.feed.reached([Dot(head.node, head.incarnation, head.seq, 0) for head in heads])
+        sql = "SELECT 1 FROM pending WHERE why IN ('body', 'epoch', 'cause') LIMIT 1"
+        lacking = await self._read(lambda db: db.execute(sql).fetchone() is not None)
+        now = self._account.now()
+        self._lacking = (self._lacking or now) if lacking else 0.0
+        return not lacking or not 0 <= now - self._lacking < LACKING
+
+    async def _check(self) -> None:
+        """Before a person's word on it: raises Temporary while it is not known what was sent."""
+        if not await self._current():
+            raise Temporary(
+                "no other node has told yet all that it knows of what was sent",
+                "wait until `mesyx status` shows a peer in sync, then try again",
+            )
 
     async def _due(self, one: Submitted, known: Mapping[bytes, Gateway]) -> Due | None:
         """Whether a submission ought to be sealed once more."""
@@ -262,6 +289,10 @@ class Outbound:
         """Nodes that have published recipients of the day."""
         return await self._read(submissions.gateways)
 
+    async def find(self, digits: str) -> list[Submitted]:
+        """Those whose id begins with these hex digits, the first hundred."""
+        return await self._read(lambda db: submissions.beginning(self._account.ledger, db, digits))
+
     async def _one(self, id: bytes) -> Submitted | None:
         return await self._read(lambda db: submissions.read(self._account.ledger, db, id))
 
@@ -269,6 +300,7 @@ class Outbound:
         """Try now: (the submission's id, what was done). What had failed is submitted anew, under an id of its own.
         Raises Refused, Locked."""
         async with self._lock:
+            await self._check()
             one = await self._known(id)
             if one.over:
                 return await self._resubmit(one), "submitted anew"
@@ -322,6 +354,7 @@ class Outbound:
         async with self._lock:
             if not self._account.authority().may(to, "accept"):
                 raise Refused("that node is no gateway of this store", "`mesyx store show NAME` shows its nodes")
+            await self._check()
             chosen = [await self._known(id) for id in ids] or [
                 one for one in await self.listing() if one.gateway == source and not one.dropping
             ]

@@ -333,6 +333,13 @@ def unfinished(ledger: Ledger, db: Connection, ended_since: int | None = None) -
     return sorted((one for one in read_all if one is not None), key=lambda one: (one.time, one.id))
 
 
+def beginning(ledger: Ledger, db: Connection, digits: str) -> list[Submitted]:
+    """Those whose id begins with these hex digits, the first hundred."""
+    sql = "SELECT id FROM submission WHERE substr(lower(hex(id)), 1, ?) = ? LIMIT 100"
+    found = [read(ledger, db, row[0]) for row in db.execute(sql, (len(digits), digits)).fetchall()]
+    return [one for one in found if one is not None]
+
+
 class Gateway(NamedTuple):
     """A node that has published recipients of the day."""
 

@@ -16,6 +16,7 @@ from mesyx_core.mailbox.account import Account
 from mesyx_core.mailbox.outbound import Part
 from mesyx_core.node import faults
 from mesyx_core.node.clock import now
+from mesyx_core.node.outgoing import Sync
 from mesyx_core.node.secrets import Secrets
 from mesyx_core.node.stores import Store
 from mesyx_core.pipeline import Content, ToDay
@@ -38,6 +39,7 @@ class Mailboxes:
         self._node = node
         self._open: dict[bytes, tuple[AsyncExitStack, anyio.CancelScope, anyio.Event]] = {}
         self._changing = anyio.Lock()
+        self._sync = Sync(node)
 
     async def unlock(self, store: Store, phrase: str) -> None:
         """Raises Refused for a wrong passphrase. Takes about a second, in a thread."""
@@ -69,6 +71,7 @@ class Mailboxes:
                 Writer(node, store),
                 lambda: now().timestamp(),
                 os.urandom,
+                lambda: self._sync(store.id),
             )
         )
         scope, done = anyio.CancelScope(), anyio.Event()

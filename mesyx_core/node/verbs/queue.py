@@ -146,8 +146,7 @@ async def _find(node: Node, id: str) -> tuple[Store, Account, Submitted]:
         (store, store.account, one)
         for store in _open(node)
         if store.account is not None
-        for one in await store.account.outbound.listing(0)
-        if len(digits) >= SHORTEST and one.id.hex().startswith(digits)
+        for one in (await store.account.outbound.find(digits) if len(digits) >= SHORTEST else ())
     ]
     if len(found) != 1:
         what = "could be several submissions" if found else "is no submission that is known here"
@@ -253,6 +252,11 @@ async def _store_findings(node: Node, store: Store, account: Account) -> list[di
     for gateway, some in _by_gateway([one for one in waiting if one not in late]).items():
         if not gateway:
             found.append(await _no_gateway(store, account, some, time))
+        elif not store.authority.may(gateway, "accept"):
+            what = (
+                f"{store.name}: {_messages(len(some))} for the node {gateway.hex()[:16]}, which is no gateway any more"
+            )
+            found.append(_finding("error", what, _handing_over(store, gateway, heard, time)))
         elif time - heard.get(gateway, 0) > SILENT:
             found.append(_silent(store, gateway, len(some), heard, time))
     return found
@@ -270,24 +274,22 @@ async def _no_gateway(store: Store, account: Account, some: Sequence[Submitted],
 
 
 def _silent(store: Store, gateway: bytes, count: int, heard: dict[bytes, int], time: int) -> dict[str, Any]:
-    """Names the gateway heard of last that could take over."""
-    name = gateway.hex()[:16]
+    last = heard.get(gateway, 0)
+    since = f"for {(time - last) // 86400} days" if last and time - last >= 2 * SILENT else "for more than a day"
+    what = f"{store.name}: {_messages(count)} for the gateway {gateway.hex()[:16]}, which was not heard of {since}"
+    remedy = f"start it; if it is gone for good: {_handing_over(store, gateway, heard, time)}"
+    return _finding("error", what, remedy)
+
+
+def _handing_over(store: Store, gateway: bytes, heard: dict[bytes, int], time: int) -> str:
+    """The command, with the gateway heard of last that could take over."""
     others = [
         (heard.get(member.node, 0), member.node)
         for member in store.manifest.members
         if "accept" in member.roles and member.node != gateway and time - heard.get(member.node, 0) <= SILENT
     ]
-    last = heard.get(gateway, 0)
-    since = f"for {(time - last) // 86400} days" if last and time - last >= 2 * SILENT else "for more than a day"
-    remedy = f"start it; if it is gone for good: mesyx queue move --from {name} --to "
-    if others:
-        remedy += max(others)[1].hex()[:16]
-    else:
-        remedy = (
-            f"start it; if it is gone for good, add another gateway, then: mesyx queue move --from {name} --to NODE"
-        )
-    what = f"{store.name}: {_messages(count)} for the gateway {name}, which was not heard of {since}"
-    return _finding("error", what, remedy)
+    to = max(others)[1].hex()[:16] if others else "NODE, once the store has another gateway"
+    return f"mesyx queue move --from {gateway.hex()[:16]} --to {to}"
 
 
 def _messages(count: int) -> str:

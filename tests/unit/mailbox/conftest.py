@@ -154,6 +154,7 @@ class Rig:
         self.identities = [self.person, self.short]
         self.journal: Journal
         self.now: Callable[[], float] = time.time
+        self.settled: Callable[[], bool] = lambda: True
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Rig]:
@@ -183,6 +184,7 @@ class Rig:
             writer,
             self.now,
             os.urandom,
+            lambda: self.settled(),
         )
         async with opened as account:
             task = asyncio.create_task(account.run())

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mesyx_core.api import Bytes, Message, Refused
+from mesyx_core.api import Bytes, Message, Refused, Temporary
 from mesyx_core.mailbox import names
 from mesyx_core.record import content, outgoing
 from mesyx_core.record.content import BlobRef
@@ -608,6 +608,54 @@ def test_a_submission_past_its_time_waits_for_its_person(play):
             assert await mx.sends() == []
             assert await account.outbound.retry(id) == (id, "sealed")
             assert len(await mx.sends()) == 1
+
+    play(scene)
+
+
+def test_nothing_is_sealed_again_before_the_others_have_told_what_they_know(play):
+    async def scene(rig):
+        settled = [False]
+        rig.settled = lambda: settled[0]
+        async with rig.account(await rig.node("laptop")) as account:
+            id = await account.view().submit(mail())
+            mx, other = await Gateway(rig, "mx").begin(), await Gateway(rig, "mx2").begin()
+            mx.day()
+            await mx.publish()
+            await until(account.outbound.gateways)
+            await asyncio.sleep(0.5)
+            assert await mx.sends() == []
+            for word in (account.outbound.retry(id), account.outbound.move(other.key, ids=[id])):
+                with pytest.raises(Temporary):
+                    await word
+            settled[0] = True
+            account.outbound.wake()
+            await until(mx.sends)
+
+    play(scene)
+
+
+def test_an_index_made_anew_asks_for_nothing_twice(play):
+    async def scene(rig):
+        mx = await Gateway(rig, "mx").begin()
+        writer = await rig.node("laptop")
+        async with rig.account(writer) as account:
+            ids = [await account.view().submit(mail(n)) for n in range(20)]
+            day = mx.day()
+            await mx.publish()
+
+            async def everything() -> bool:
+                return len(await mx.sends()) == 20
+
+            await until(everything)
+            for id in ids[:10]:
+                await mx.say(day.id, Receipt(id, int(rig.now()), True, (fate(0, "bob@example.com", "sent"),)))
+            mx.days.clear()
+            await asyncio.sleep(0.2)
+        for round in range(3):
+            async with rig.account(await rig.node("laptop"), index=f"fresh{round}") as account:
+                await until(lambda account=account: _is(account, ids[-1], "asked"))
+                await asyncio.sleep(0.3)
+                assert await everything()
 
     play(scene)
 
