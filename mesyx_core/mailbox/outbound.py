@@ -38,6 +38,8 @@ LOOK: Final = 30.0
 """Seconds after which what waits is looked at again."""
 PAUSE: Final = 0.1
 """Seconds between two looks at the least."""
+SOON: Final = 1.0
+"""The same, while it is not known yet what other nodes know."""
 LACKING: Final = 600.0
 """Seconds for which entries that have not come yet hold back what could be sent twice without them."""
 OPENED: Final = 5.0
@@ -168,22 +170,22 @@ class Outbound:
         while True:
             await asyncio.sleep(PAUSE)
             self._wake.clear()
-            left = True
+            pause: float | None = LOOK
             try:
-                left = await self.again()
+                pause = await self.again()
             except MesyxError:
                 pass  # no room on the disk, a key that is not open: the next look may find it mended
             except Exception as error:
                 log.error("what waits to be sent could not be looked at: %s", type(error).__name__)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK if left else None):
+                async with asyncio.timeout(pause):
                     await self._wake.wait()
 
-    async def again(self) -> bool:
-        """One look at all that is unfinished; whether anything is."""
+    async def again(self) -> float | None:
+        """One look at all that is unfinished; after how many seconds to look again, None when nothing is."""
         async with self._lock:
             if await self.listing() and not await self._current():
-                return True
+                return SOON
             waiting = await self.listing()
             if waiting:
                 known = await self._read(submissions.gateways)
@@ -193,7 +195,7 @@ class Outbound:
                     if due is not None and (mine or self._account.now() > due.since + SLACK):
                         with contextlib.suppress(Refused, Locked):
                             await self._seal(one, due.only)
-            return bool(waiting)
+            return LOOK if waiting else None
 
     async def _current(self) -> bool:
         """Whether what is known elsewhere is known here: a client that was restored from a backup, or whose index is

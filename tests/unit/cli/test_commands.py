@@ -245,3 +245,38 @@ def test_plugin_list_names_dist_version_and_state(capsys: pytest.CaptureFixture[
     builtin = next(row for row in json.loads(capsys.readouterr().out) if row["name"] == "builtin")
     assert (builtin["dist"], builtin["state"]) == ("mesyx", "loaded")
     assert "filter" in builtin["roles"]
+
+
+def test_the_queue_shows_a_line_for_each_recipient_and_a_gateways_without_addresses(
+    node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fate = {"reason": "", "remote": "", "attempts": 1, "next": None, "may_have_been_sent": False}
+    own = {"id": "ab" * 16, "store": "alice", "state": "later", "seconds": 90, "gateway": "cd" * 32, "waits_for": "x"}
+    to = [
+        {**fate, "address": "bob@example.com", "state": "sent"},
+        {**fate, "address": "c\x1b[31m@example.com", "state": "later", "next": 0, "may_have_been_sent": True},
+    ]
+    calls = node([{**own, "to": to}, {"id": "ef" * 16, "store": "alice", "waiting": 2}])
+    assert run(["queue", "list", "--all"]) == exits.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert calls == [("queue.list", {"all": True})]
+    assert "\x1b" not in "".join(lines)
+    assert ["abababababab" in line for line in lines] == [False, True, True, False, False, False]
+    assert "later, may have been sent" in lines[2]
+    assert "1970-01-01 00:00:00Z" in lines[2]
+    assert "ef" * 16 in lines[5]
+
+
+def test_the_queue_is_asked_for_one_thing_or_for_all_of_a_gateway(node: Node) -> None:
+    calls = node([])
+    assert run(["queue", "move", "--to", "mx2"]) == exits.USAGE
+    assert run(["queue", "move", "abcd", "--from", "mx1", "--to", "mx2"]) == exits.USAGE
+    assert run(["queue", "move", "--from", "mx1", "--to", "mx2"]) == exits.OK
+    assert calls == [("queue.move", {"source": "mx1", "to": "mx2"})]
+
+
+def test_a_login_is_limited_to_the_identities_given(node: Node) -> None:
+    calls = node({"user": "alice", "label": "phone", "password": "secret"})
+    assert run(["login", "add", "alice", "--label", "phone", "--identity", "alice@example.org"]) == exits.OK
+    assert run(["login", "add", "alice"]) == exits.OK
+    assert [arguments.get("identities") for _, arguments in calls] == [["alice@example.org"], None]
