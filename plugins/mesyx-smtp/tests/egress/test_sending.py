@@ -456,6 +456,7 @@ def test_a_server_that_will_not_begin_tls_is_one_whose_tls_is_broken(
         ("gate.example.net", "host.example.org", "gate.example.net"),
         ("gate", "host.example.org", "host.example.org"),
         ("gate", "localhost", "[127.0.0.77]"),
+        ("gate", "localhost.localdomain", "[127.0.0.77]"),
     ],
 )
 def test_a_node_says_who_it_is_and_comes_from_where_it_was_told(

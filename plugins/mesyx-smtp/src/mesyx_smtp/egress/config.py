@@ -56,7 +56,8 @@ class EgressConfig(BaseModel):
     model_config = _STRICT
 
     smarthost: str = Field(default="", examples=["relay.example.org:587"])
-    """host:port of the server that all mail goes to; by the MX of each recipient's domain if empty."""
+    """host:port of the server that all mail goes to, port 587 if none is given; by the MX of each recipient's domain if
+    empty."""
     username: str = Field(default="", examples=["alice"])
     """Name to log in to the smarthost with."""
     password: SecretStr | None = Field(default=None, examples=["…"])

@@ -11,11 +11,13 @@ from anyio.abc import ByteStream, SocketAttribute
 
 
 async def own_name(node: str) -> str:
-    """The node's name if that is a domain, else the system's. May take a while, for DNS."""
+    """The node's name if that is a domain, else the system's if it has a real one. May take a while, for DNS."""
     if "." in node:
         return node
     with anyio.move_on_after(10):
-        return await anyio.to_thread.run_sync(socket.getfqdn, abandon_on_cancel=True) or node
+        system = await anyio.to_thread.run_sync(socket.getfqdn, abandon_on_cancel=True)
+        if "." in system and not system.endswith(".localdomain"):
+            return system
     return node
 
 

@@ -101,7 +101,7 @@ async def compose(
     )
     returned = _part(boundary, kind, "8bit" if eight_bit else "")
     parts = [
-        Bytes(_lines([*top, "", *human, *machine, *returned])),
+        Bytes(_lines([*top, *human, *machine, *returned])),
         message.body if whole else Bytes(header),
         Bytes(_lines(["", f"--{boundary}--"])),
     ]
