@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from mesyx_core.config.anchor import anchored
 from mesyx_core.config.duration import Duration
 from mesyx_core.config.refusal import ConfigRefused, Problem, describe, suggestion
 from mesyx_core.config.secret import fill_in, in_clear
@@ -81,7 +82,8 @@ class Section:
 
     def check(self, model: type[Model]) -> Model:
         """The table as `model`, secrets read from their files. Raises ConfigRefused with everything that is wrong."""
-        return checked(model, self.table, self.file, self.path)
+        table = anchored(model, self.table, self.file.parent.absolute())
+        return checked(model, table, self.file, self.path)
 
     def warnings(self, model: type[BaseModel]) -> list[Problem]:
         """What works but should not stay so: secrets in clear in a file that others can read."""

@@ -82,6 +82,23 @@ def test_a_secret_may_stand_in_a_file_beside_the_config(tmp_path: Path) -> None:
     assert password.get_secret_value() == "open sesame"
 
 
+def test_a_path_is_relative_to_the_file_wherever_a_command_is_run(tmp_path: Path) -> None:
+    class Inner(BaseModel):
+        certificate: Path | None = None
+
+    class Outer(BaseModel):
+        tls: Inner = Inner()
+        folder: Path = Path("spool")
+        name: str = ""
+
+    text = NODE + '[ingress.mx]\ntls.certificate = "mx1.pem"\nfolder = "/var/spool"\nname = "mx1.pem"\n'
+    (section,) = parse(text, tmp_path / "mesyx.toml").sections
+    config = section.check(Outer)
+    assert config.tls.certificate == tmp_path / "mx1.pem"
+    assert config.folder == Path("/var/spool")
+    assert config.name == "mx1.pem"
+
+
 def test_a_secret_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     said = refusal(NODE + '[ingress.mx]\nlisten = "x"\ntls.password_file = "none"\n', tmp_path / "mesyx.toml")
     assert f"[ingress.mx.tls] password_file: {tmp_path / 'none'} cannot be read" in said
