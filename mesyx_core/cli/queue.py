@@ -34,8 +34,8 @@ def list_(all_: bool | None) -> None:
 
 
 def _listed(rows: Sequence[Mapping[str, Any]]) -> str:
-    own = [line for row in rows if "to" in row for line in _lines(row)]
-    others = [row for row in rows if "to" not in row]
+    own = [line for row in rows if "recipients" in row for line in _lines(row)]
+    others = [row for row in rows if "recipients" not in row]
     tables = [table(some) for some in (own, others) if some]
     return "\n\n".join(tables) or "nothing waits to be sent"
 
@@ -55,7 +55,7 @@ def _lines(row: Mapping[str, Any]) -> list[dict[str, Any]]:
             "gateway": gateway,
             "reason": each["reason"] or row.get("waits_for", ""),
         }
-        for each in row["to"] or [blank]
+        for each in row["recipients"] or [blank]
     ]
 
 

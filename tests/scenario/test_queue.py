@@ -68,7 +68,7 @@ def listed(node: Node, id: str) -> dict[str, Any]:
 
 
 def fates(node: Node, id: str) -> dict[str, str]:
-    return {each["address"]: each["state"] for each in listed(node, id).get("to", [])}
+    return {each["address"]: each["state"] for each in listed(node, id).get("recipients", [])}
 
 
 def waiting(node: Node) -> Any:
@@ -217,8 +217,8 @@ def test_two_clients_of_one_store_see_the_same_queue(tmp_path: Path) -> None:
         wait_for("the receipts", lambda: listed(pair.client, id).get("state") == "failed")
         wait_for("the other client", lambda: listed(phone, id).get("state") == "failed")
         ours, theirs = listed(pair.client, id), listed(phone, id)
-        assert ours["to"] == theirs["to"]
-        assert [each["state"] for each in ours["to"]] == ["sent", "never"]
+        assert ours["recipients"] == theirs["recipients"]
+        assert [each["state"] for each in ours["recipients"]] == ["sent", "never"]
         sink.replies.clear()
         again = phone.json("queue", "retry", id[:10])
         assert again["done"] == "submitted anew"

@@ -39,7 +39,7 @@ async def listing(node: Node, all: bool = False) -> Any:
     since = int(now().timestamp()) - KEPT if all else None
     for store in _client_stores(node):
         if store.account is None:
-            rows.append({"id": "", "store": store.name, "state": "locked", "to": []})
+            rows.append({"id": "", "store": store.name, "state": "locked", "recipients": []})
         else:
             rows += [_row(store, one) for one in await store.account.outbound.listing(since)]
     return rows
@@ -59,7 +59,7 @@ def _row(store: Store, one: Submitted) -> dict[str, Any]:
         "deadline": one.deadline,
         "gateway": one.gateway.hex(),
         "sender": one.sender,
-        "to": [_addressee(each) for each in one.addressees],
+        "recipients": [_addressee(each) for each in one.addressees],
     }
 
 

@@ -256,7 +256,7 @@ def test_the_queue_shows_a_line_for_each_recipient_and_a_gateways_without_addres
         {**fate, "address": "bob@example.com", "state": "sent"},
         {**fate, "address": "c\x1b[31m@example.com", "state": "later", "next": 0, "may_have_been_sent": True},
     ]
-    calls = node([{**own, "to": to}, {"id": "ef" * 16, "store": "alice", "waiting": 2}])
+    calls = node([{**own, "recipients": to}, {"id": "ef" * 16, "store": "alice", "waiting": 2}])
     assert run(["queue", "list", "--all"]) == exits.OK
     lines = capsys.readouterr().out.splitlines()
     assert calls == [("queue.list", {"all": True})]

@@ -79,13 +79,13 @@ def test_a_clients_queue_shows_whom_it_is_for_and_a_gateways_does_not(world: Wor
             await heard(world)
             id = await submit(world, 1, BOB, CAROL)
             row = await comes_to(world, id, "later")
-            bob, carol = row["to"]
+            bob, carol = row["recipients"]
             assert (bob["address"], bob["state"], bob["reason"]) == (BOB, "never", "550 5.1.1 unknown")
             assert (carol["address"], carol["state"], carol["attempts"]) == (CAROL, "later", 1)
             assert 200 < carol["next"] - world.clock.seconds <= 300
             assert row["gateway"] == world.gateway.running.key.public.hex()
             [gateways] = await world.gateway.ask("queue.list")
-            assert (gateways["id"], "to" in gateways) == (id, False)
+            assert (gateways["id"], "recipients" in gateways) == (id, False)
             [store] = (await world.client.ask("status"))["stores"]
             assert store["outgoing"]["waiting"] == 1
             assert store["outgoing"]["for"][0]["gateway"] == row["gateway"]
@@ -96,7 +96,7 @@ def test_a_clients_queue_shows_whom_it_is_for_and_a_gateways_does_not(world: Wor
 
             await wait_for("the second attempt", twice)
             assert (await world.client.ask("queue.drop", id=id))["done"] == "asked"
-            assert [one["state"] for one in (await comes_to(world, id, "failed"))["to"]] == ["never", "dropped"]
+            assert [one["state"] for one in (await comes_to(world, id, "failed"))["recipients"]] == ["never", "dropped"]
             assert await world.client.ask("queue.list") == []
             assert world.wire.sent().count(BOB) == 1
 
