@@ -5,7 +5,10 @@ Every test runs against built wheels in an environment of its own, so an undecla
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
+import tomllib
 from pathlib import Path
 
 import nox
@@ -22,6 +25,12 @@ CORE_TESTS = ["unit", "contract", "simulation", "fuzz"]
 ORACLES = ["pyrage>=1.4", "fast-mail-parser>=0.10"]
 SAFE = {"PYTHONSAFEPATH": "1"}
 INSTALLED = "import mesyx_core; assert 'site-packages' in mesyx_core.__file__, 'tests must not see the checkout'"
+PROJECTS = [ROOT / "plugins" / f"mesyx-{plugin}" for plugin in PLUGINS]
+ROLES = ["filter", "ingress", "egress", "transport", "crypto", "access"]
+BROKEN = {
+    "import": "raise RuntimeError('no luck')\n",
+    "hook": "from mesyx_core.api import hookimpl\n\n\n@hookimpl\ndef mesyx_filterz(): return []\n",
+}
 _built: dict[Path, Path] = {}
 
 
@@ -48,6 +57,22 @@ def install(session: nox.Session, *plugins: str) -> None:
     wheels = [requirement(session, "mesyx", "[testing]"), *(requirement(session, plugin) for plugin in plugins)]
     fresh = [a for name in ("mesyx", *(f"mesyx-{p}" for p in plugins)) for a in ("--reinstall-package", name)]
     session.install(*fresh, *wheels, *ORACLES)
+
+
+def made(session: nox.Session, folder: Path, name: str, role: str, code: str = "") -> Path:
+    """The project of a new plugin; with `code` instead of its declarations if that is given."""
+    session.run("mesyx", "plugin", "new", name, "--role", role, "--dir", str(folder), env=SAFE, silent=True)
+    project = folder / f"mesyx-{name}"
+    if code:
+        (project / "src" / f"mesyx_{name.replace('-', '_')}" / "__init__.py").write_text(code)
+    return project
+
+
+def requirements(project: Path) -> list[str]:
+    """What a project names as needed; for uv only what is named at its call is direct."""
+    about = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+    named = [*about.get("dependencies", ()), *about.get("optional-dependencies", {}).get("testing", ())]
+    return [each for each in named if not each.startswith("mesyx")]
 
 
 def editable(session: nox.Session, *tools: str) -> None:
@@ -111,6 +136,54 @@ def long_form(session: nox.Session, *modules: str) -> None:
 
 
 @nox.session
+def template(session: nox.Session) -> None:
+    """Plugins of `mesyx plugin new`, made outside the tree: certified, used by nodes; broken ones are named."""
+    install(session, "smtp")
+    session.install("pip")
+    with tempfile.TemporaryDirectory(prefix="mesyx-template-") as folder:
+        trials = [made(session, Path(folder), f"trial-{role}", role) for role in ROLES]
+        broken = [made(session, Path(folder), f"broken-{how}", "filter", code) for how, code in BROKEN.items()]
+        for project in trials:
+            session.run("mesyx", "plugin", "check", str(project), env=SAFE)
+        out = Path(folder) / "wheels"
+        for project in trials + broken:
+            build = ["uv", "build", "--wheel", "--out-dir", str(out), str(project)]
+            session.run_install(*build, external=True, silent=True)
+        session.run("python", "-m", "pip", "install", "-q", "--no-index", "--force-reinstall", "--no-deps",
+                    *map(str, sorted(out.glob("*.whl"))))  # fmt: skip
+        session.run("python", "-m", "pip", "check")
+        for project in trials:
+            shutil.rmtree(project / "src")  # what is certified is what is installed
+            with session.chdir(project):
+                session.run("pytest", "-q", "-p", "no:cacheprovider", env=SAFE)
+        pytest(session, ROOT, "tests/template")
+
+
+@nox.session
+def compose(session: nox.Session) -> None:
+    """All wheels in one environment: nothing is missing or at odds, and every plugin works."""
+    session.install("pip")
+    install(session, *PLUGINS)
+    session.run("python", "-m", "pip", "check")
+    session.run("mesyx", "plugin", "list", env=SAFE)
+    session.run("mesyx", "plugin", "check", env=SAFE)
+
+
+@nox.session
+def minimums(session: nox.Session) -> None:
+    """The lowest versions of what the projects name: the unit tests pass with them."""
+    wheels = [requirement(session, "mesyx", "[testing]"), *(requirement(session, plugin) for plugin in PLUGINS)]
+    fresh = [a for name in ("mesyx", *(f"mesyx-{p}" for p in PLUGINS)) for a in ("--reinstall-package", name)]
+    named = [each for project in [ROOT, *PROJECTS] for each in requirements(project)]
+    session.install("--resolution", "lowest-direct", *fresh, *wheels, *named, *ORACLES)
+    session.run("uv", "pip", "freeze", external=True, silent=True)
+    pytest(session, ROOT, "-q", *(f"tests/{name}" for name in CORE_TESTS if (ROOT / "tests" / name).is_dir()))
+    for plugin in PLUGINS:
+        home = ROOT / "plugins" / f"mesyx-{plugin}"
+        pytest(session, home, "-q", "tests", "--ignore", "tests/scenario", "-m", "not scenario")
+
+
+@nox.session
 def types(session: nox.Session) -> None:
     """mypy, strict: the core, each plugin, and the tests."""
     editable(session, "mypy>=1.18", "nox")
@@ -149,9 +222,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Every parser on inputs made from its seeds: 10^5 each, or as `-- --inputs N` says."""
+    """Every parser on inputs made from its seeds: 10^6 each, 2,000 in CI, or as `-- --inputs N` says."""
     install(session, *PLUGINS)
-    session.run("python", "tests/fuzz/run.py", *session.posargs, env=SAFE)
+    inputs = [] if "--inputs" in session.posargs else ["--inputs", "2000" if os.environ.get("CI") else "1000000"]
+    session.run("python", "tests/fuzz/run.py", *inputs, *session.posargs, env=SAFE)
 
 
 @nox.session
