@@ -1,0 +1,90 @@
+"""The gateway is killed while it sends: nothing that a program was told is queued is lost, nothing confirmed is sent
+twice."""
+
+from __future__ import annotations
+
+import json
+import smtplib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mesyx_smtp.testing import Sink
+from mesyx_smtp.testing.sink import SILENCE
+
+from tests.scenario.cluster import Pair, cluster, free_port, wait_for
+
+pytestmark = pytest.mark.scenario
+
+
+def submit(pair: Pair, port: int, number: int) -> str:
+    """A message for bob; its Message-ID."""
+    name = f"<{number}@laptop.example.org>"
+    with smtplib.SMTP("127.0.0.1", port) as smtp:
+        smtp.login(pair.user, pair.password)
+        text = (
+            f"From: {pair.address}\r\nTo: bob@example.net\r\nMessage-ID: {name}\r\nSubject: {number}\r\n\r\nhello\r\n"
+        )
+        smtp.sendmail(pair.address, ["bob@example.net"], text)
+    return name
+
+
+def arrived(sink: Sink) -> Counter[str]:
+    """Message-IDs, as often as the sink took them."""
+    lines = [line for one in sink.received for line in one.content.decode().splitlines()]
+    return Counter(line.partition(": ")[2] for line in lines if line.lower().startswith("message-id: "))
+
+
+def queue(pair: Pair) -> list[dict[str, Any]]:
+    """What the client says is still on its way."""
+    found: list[dict[str, Any]] = json.loads(pair.client.cli("queue", "list", "--json").stdout)
+    return found
+
+
+def test_mail_whose_attempt_was_cut_off_by_a_kill_is_sent_again_under_its_own_name(tmp_path: Path) -> None:
+    port = free_port()
+    with (
+        Sink(replies={".": [SILENCE, "250 2.0.0 taken"]}) as sink,
+        cluster(
+            tmp_path,
+            gateway_extra=f'\n[egress.smtp]\nsmarthost = "127.0.0.1:{sink.port}"\n',
+            client_extra=f'\n[access.submission]\nuse = "smtp"\nlisten = "127.0.0.1:{port}"\n',
+        ) as pair,
+    ):
+        name = submit(pair, port, 1)
+        wait_for("an attempt", lambda: "." in sink.commands or sink.received)
+        pair.gateway.kill()
+        [row] = queue(pair)
+        assert "bob@example.net" in json.dumps(row)
+        pair.gateway.start()
+        wait_for("the second attempt", lambda: sink.connections >= 2 and not queue(pair))
+        assert set(arrived(sink)) == {name}
+
+
+def test_kills_lose_no_mail_and_confirmed_mail_is_not_sent_again(tmp_path: Path) -> None:
+    port = free_port()
+    with (
+        Sink() as sink,
+        cluster(
+            tmp_path,
+            gateway_extra=f'\n[egress.smtp]\nsmarthost = "127.0.0.1:{sink.port}"\n',
+            client_extra=f'\n[access.submission]\nuse = "smtp"\nlisten = "127.0.0.1:{port}"\n',
+        ) as pair,
+    ):
+        sent: list[str] = []
+        for kill in range(4):
+            sent += [submit(pair, port, 10 * kill + n) for n in range(8)]
+            first = set(sent[-8:-6])
+            wait_for("the first of them", lambda first=first: arrived(sink).keys() >= first)
+            pair.gateway.kill()
+            pair.gateway.start()
+        wait_for("all of them", lambda: not queue(pair), timeout=60)
+        confirmed = arrived(sink)
+        assert confirmed.keys() == set(sent)
+        assert max(confirmed.values()) <= 2
+        pair.gateway.kill()
+        pair.gateway.start()
+        sent.append(submit(pair, port, 99))
+        wait_for("the last one", lambda: not queue(pair), timeout=60)
+        assert arrived(sink) == confirmed + Counter(sent[-1:]), "what is confirmed is not sent again"
