@@ -15,7 +15,7 @@ from mesyx_core.mailbox.contents import Inside, fold, pack
 from mesyx_core.mailbox.ledger import Ledger
 from mesyx_core.mailbox.model import SEQ, Arrival, Why
 from mesyx_core.mailbox.seeds import SeedLocked, Seeds, SeedUnknown, SeedWrong
-from mesyx_core.mailbox.submissions import Copy, about
+from mesyx_core.mailbox.submissions import Copy, about, trace_of
 from mesyx_core.record import content, outgoing, payloads
 from mesyx_core.record.content import BlobRef, Content
 from mesyx_core.record.entry import Entry, Header, Kind, decode_header
@@ -245,7 +245,7 @@ def _copy(message: Message, body: bytes) -> Copy | None:
     digest = None
     if type(login) is str:
         begun = hashlib.sha256(about(login, message.sender, message.recipients))
-        begun.update(body)
+        begun.update(memoryview(body)[trace_of(message, len(body)) :])
         digest = begun.digest()
     time = content.milliseconds(message.time) // 1000
     return Copy(id, digest, time, message.network, message.sender, message.recipients)

@@ -105,7 +105,8 @@ class Outbound:
         submitting.check(message, head, identities)
         begun = submissions.about(login, message.sender, message.recipients)
         async with self._lock:
-            digest = await submissions.digest(begun, message.body.read())
+            trace = submissions.trace_of(message, message.body.size)
+            digest = await submissions.digest(begun, message.body.read(trace))
             there = await self._same(digest)
             if there is not None:
                 return there

@@ -13,6 +13,7 @@ import json
 from collections.abc import AsyncIterable, Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from mesyx_core.api import Message
 from mesyx_core.mailbox.model import SEQ
 from mesyx_core.mailbox.storage import Connection
 from mesyx_core.record import outgoing
@@ -29,8 +30,8 @@ class Copy(NamedTuple):
 
     id: bytes
     digest: bytes | None
-    """Equal for the same bytes from the same log-in to the same recipients; None for what is sent once more on
-    purpose."""
+    """Equal for the same bytes below the trace from the same log-in to the same recipients; None for what is sent once
+    more on purpose."""
     time: int
     network: str
     sender: str
@@ -108,6 +109,12 @@ class Submitted(NamedTuple):
 def about(login: str, sender: str, recipients: Iterable[str]) -> bytes:
     """What makes the same body another submission."""
     return hashlib.sha256(json.dumps([login, sender, list(recipients)]).encode()).digest()
+
+
+def trace_of(message: Message, size: int) -> int:
+    """How many of its `size` bytes are trace headers of this node: of a time, and no part of what somebody wrote."""
+    trace = message.envelope.get("trace")
+    return trace if type(trace) is int and 0 < trace <= size else 0
 
 
 async def digest(begin: bytes, body: AsyncIterable[bytes]) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -225,6 +226,25 @@ def test_the_same_again_within_ten_minutes_is_the_same_and_anything_else_is_anot
             assert await account.view("mutt").submit(message) == one, "nor after a start"
             turned[0] = 601
             assert await account.view("mutt").submit(message) != one
+
+    play(scene)
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_the_same_again_is_the_same_though_it_came_in_at_another_second(play, size):
+    async def scene(rig):
+        async with rig.account(await rig.node("laptop")) as account:
+            view, message = account.view("mutt"), mail(text="x" * size)
+
+            def handed_over(second: int) -> Message:
+                trace = b"Received: by localhost with ESMTPSA;\r\n\tFri, 2 Jan 2026 03:04:%02d +0000\r\n" % second
+                envelope = {**message.envelope, "trace": len(trace)}
+                return replace(message, body=Bytes(trace + message.body.data), envelope=envelope)
+
+            one = await view.submit(handed_over(5))
+            assert await view.submit(handed_over(9)) == one
+        async with rig.account(await rig.node("laptop"), index="index") as account:
+            assert await account.view("mutt").submit(handed_over(13)) == one, "nor after a start"
 
     play(scene)
 
