@@ -42,6 +42,8 @@ SOON: Final = 1.0
 """The same, while it is not known yet what other nodes know."""
 LACKING: Final = 600.0
 """Seconds for which entries that have not come yet hold back what could be sent twice without them."""
+KNOWN: Final = 10.0
+"""Seconds that a person's command waits for what other nodes know."""
 OPENED: Final = 5.0
 """Seconds that a submission waits for the index; it is durable before."""
 
@@ -184,9 +186,10 @@ class Outbound:
 
     async def again(self) -> float | None:
         """One look at all that is unfinished; after how many seconds to look again, None when nothing is."""
+        # Not under the lock: with much to be opened this may take minutes, and submitting must not.
+        if await self.listing() and not await self._current():
+            return SOON
         async with self._lock:
-            if await self.listing() and not await self._current():
-                return SOON
             waiting = await self.listing()
             if waiting:
                 known = await self._read(submissions.gateways)
@@ -212,12 +215,17 @@ class Outbound:
         return not lacking or not 0 <= now - self._lacking < LACKING
 
     async def _check(self) -> None:
-        """Before a person's word on it: raises Temporary while it is not known what was sent."""
-        if not await self._current():
-            raise Temporary(
-                "no other node has told yet all that it knows of what was sent",
-                "wait until `mesyx status` shows a peer in sync, then try again",
-            )
+        """Before a person's word on it: raises Temporary if it cannot be known soon what was sent."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KNOWN):
+                while True:
+                    if await self._current():
+                        return
+                    await asyncio.sleep(PAUSE)
+        raise Temporary(
+            "no other node has told yet all that it knows of what was sent",
+            "wait until `mesyx status` shows a peer in sync, then try again",
+        )
 
     async def _due(self, one: Submitted, known: Mapping[bytes, Gateway]) -> Due | None:
         """Whether a submission ought to be sealed once more."""
@@ -302,8 +310,8 @@ class Outbound:
     async def retry(self, id: bytes) -> tuple[bytes, str]:
         """Try now: (the submission's id, what was done). What had failed is submitted anew, under an id of its own.
         Raises Refused, Locked."""
+        await self._check()
         async with self._lock:
-            await self._check()
             one = await self._known(id)
             if one.over:
                 return await self._resubmit(one), "submitted anew"
@@ -354,10 +362,10 @@ class Outbound:
 
     async def move(self, to: bytes, *, ids: Sequence[bytes] = (), source: bytes = b"") -> list[Moved]:
         """Hand to another gateway what is not known to be sent: these, or all that `source` has. Raises Refused."""
+        if not self._account.authority().may(to, "accept"):
+            raise Refused("that node is no gateway of this store", "`mesyx store show NAME` shows its nodes")
+        await self._check()
         async with self._lock:
-            if not self._account.authority().may(to, "accept"):
-                raise Refused("that node is no gateway of this store", "`mesyx store show NAME` shows its nodes")
-            await self._check()
             chosen = [await self._known(id) for id in ids] or [
                 one for one in await self.listing() if one.gateway == source and not one.dropping
             ]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mesyx_core.api import Bytes, Message, Refused, Temporary
-from mesyx_core.mailbox import names
+from mesyx_core.mailbox import names, outbound
 from mesyx_core.record import content, outgoing
 from mesyx_core.record.content import BlobRef
 from mesyx_core.record.entry import Kind, Origin, decode_header
@@ -632,7 +632,9 @@ def test_a_submission_past_its_time_waits_for_its_person(play):
     play(scene)
 
 
-def test_nothing_is_sealed_again_before_the_others_have_told_what_they_know(play):
+def test_nothing_is_sealed_again_before_the_others_have_told_what_they_know(play, monkeypatch):
+    monkeypatch.setattr(outbound, "KNOWN", 0.2)
+
     async def scene(rig):
         settled = [False]
         rig.settled = lambda: settled[0]
