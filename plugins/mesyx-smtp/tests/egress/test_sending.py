@@ -176,6 +176,7 @@ def test_a_domain_beyond_ascii_is_asked_for_in_a_labels(send: Send, port: int) -
         ({"one.test": {"TXT": ["x"]}}, "never", "5.4.4"),
         ({"one.test": {"MX": ["1 gone.test."]}}, "never", "5.4.4"),
         ({"one.test": {"MX": ["1 mx.test."]}, "mx.test": {"A": ["0.0.0.0", "224.0.0.1"]}}, "never", "5.4.4"),
+        ({"one.test": {"MX": ["1 \\027[31mevil.test."]}}, "never", "5.4.4"),
         ({"one.test": {"MX": ["1 node.example.net."]}}, "never", "5.4.6"),
         ({"one.test": {"MX": ["5 Node.Example.Net.", "7 spare.test."]}}, "never", "5.4.6"),
         ({"one.test": {"MX": ["1 broken.test."]}}, "later", "4.4.3"),

@@ -14,6 +14,7 @@ import dns.name
 import dns.resolver
 
 from mesyx_core.api import Misconfigured
+from mesyx_smtp.egress.address import AddressError, to_ascii
 from mesyx_smtp.egress.client import Fate
 from mesyx_smtp.egress.config import Server
 
@@ -71,6 +72,9 @@ async def route(
     usable = [each for each in found if each.name]
     if not usable:
         raise Unroutable(Fate("never", f"5.1.10 {domain} takes no mail (null MX)"))
+    usable = [each for each in usable if _is_host(each.name)]
+    if not usable:
+        raise Unroutable(Fate("never", f"5.4.4 {domain} has no mail exchanger whose name could be one"))
     own = min((each.preference for each in usable if each.name in ourselves), default=None)
     if own is not None:  # those that we are a spare for; mail for the others would come back to us
         usable = [each for each in usable if each.preference < own]
@@ -94,6 +98,14 @@ async def hosts(names: Dns, exchange: Exchange, random: Callable[[int], bytes]) 
         raise Unroutable(Fate("unfit", f"5.4.4 the host {exchange.name} has no address"))
     families = ([str(each) for each in usable if each.version == version] for version in (6, 4))
     return [each for each in chain.from_iterable(zip_longest(*families)) if each is not None]
+
+
+def _is_host(name: str) -> bool:
+    """DNS can hold names of any bytes; they come to people's eyes, and to TLS."""
+    try:
+        return to_ascii(name) == name
+    except AddressError:
+        return False
 
 
 class Resolver:
