@@ -35,6 +35,8 @@ PARALLEL: Final = 16
 """Attempts at a time, over all stores."""
 LOOK: Final = 2.0
 """Seconds after which it looks again by itself: what is due, and whether somebody has turned the clock."""
+GRACE: Final = 4.0
+"""Seconds that a stop leaves to attempts that run."""
 SWEEP: Final = 6 * 3600
 RESTORED: Final = "this node's state is older than what it has written: it was restored from a backup"
 TWICE: Final = "this node's key is in use twice: another node writes under it"
@@ -79,6 +81,7 @@ class Outbox:
         self._published = publishing.Published()
         self._sending = Sending(self)
         self._active: set[Key] = set()
+        self._attempts: set[anyio.CancelScope] = set()
         self._later: dict[Key, float] = {}
         self._dirty: set[bytes] = set()
         self._news = anyio.Event()
@@ -106,11 +109,15 @@ class Outbox:
         try:
             self._dirty.update(self.ways.stores())
             async with anyio.create_task_group() as tasks:
-                while True:
-                    self._news = anyio.Event()
-                    await self._round(tasks)
-                    with anyio.move_on_after(self.look):
-                        await self._news.wait()
+                try:
+                    while True:
+                        self._news = anyio.Event()
+                        await self._round(tasks)
+                        with anyio.move_on_after(self.look):
+                            await self._news.wait()
+                finally:
+                    for attempt in self._attempts:
+                        attempt.deadline = anyio.current_time() + GRACE
         finally:
             stop()
 
@@ -133,8 +140,10 @@ class Outbox:
             await self._follow()
             await self._keep_days()
             await self._sweep()
-        except MesyxError as error:  # the disk is full, or the like: what waits, waits
-            log.warning("the outbox cannot go on for now: %s", error.what)
+        except (MesyxError, OSError) as error:  # the disk is full, or the like: what waits, waits
+            log.warning(
+                "the outbox cannot go on for now: %s", error.what if isinstance(error, MesyxError) else "the disk"
+            )
             return
         if self.stopped:
             return
@@ -152,14 +161,18 @@ class Outbox:
                 tasks.start_soon(self._work, job.key)
 
     async def _work(self, key: Key) -> None:
-        try:
-            await self._sending.work(key)
-        except MesyxError as error:
-            log.warning("a message waits: %s", error.what)
-            self.later(key, LOOK)
-        finally:
-            self._active.discard(key)
-            self._news.set()
+        """An attempt that runs when the node stops has a while to come to its end: what is cut off is sent again."""
+        with anyio.CancelScope(shield=True) as attempt:
+            self._attempts.add(attempt)
+            try:
+                await self._sending.work(key)
+            except MesyxError as error:
+                log.warning("a message waits: %s", error.what)
+                self.later(key, LOOK)
+            finally:
+                self._attempts.discard(attempt)
+                self._active.discard(key)
+                self._news.set()
 
     async def _follow(self) -> None:
         for store in self._dirty & set(self.ways.stores()):

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import json
 import smtplib
+import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mesyx_smtp.testing import Sink
-from mesyx_smtp.testing.sink import SILENCE
+from mesyx_smtp.testing.sink import SILENCE, Connection
 
 from tests.scenario.cluster import Pair, cluster, free_port, wait_for
 
@@ -60,6 +63,41 @@ def test_mail_whose_attempt_was_cut_off_by_a_kill_is_sent_again_under_its_own_na
         pair.gateway.start()
         wait_for("the second attempt", lambda: sink.connections >= 2 and not queue(pair))
         assert set(arrived(sink)) == {name}
+
+
+def slowly(taken: threading.Event) -> Callable[[Connection], None]:
+    """A server that takes two seconds to say that it has taken a message."""
+
+    def serve(connection: Connection) -> None:
+        connection.say("220 slow.example.net ESMTP")
+        while True:
+            word = connection.hear()[:4].upper()
+            if word == "DATA":
+                connection.say("354 go on")
+                connection.content()
+                taken.set()
+                time.sleep(2)
+            connection.say("221 bye" if word == "QUIT" else "250 ok")
+
+    return serve
+
+
+def test_a_stop_waits_for_an_attempt_that_runs(tmp_path: Path) -> None:
+    port, taken = free_port(), threading.Event()
+    with (
+        Sink(script=slowly(taken)) as sink,
+        cluster(
+            tmp_path,
+            gateway_extra=f'\n[egress.smtp]\nsmarthost = "127.0.0.1:{sink.port}"\n',
+            client_extra=f'\n[access.submission]\nuse = "smtp"\nlisten = "127.0.0.1:{port}"\n',
+        ) as pair,
+    ):
+        submit(pair, port, 1)
+        assert taken.wait(30)
+        assert pair.gateway.stop() == 0
+        pair.gateway.start()
+        wait_for("the receipt", lambda: not queue(pair))
+        assert sink.connections == 1
 
 
 def test_kills_lose_no_mail_and_confirmed_mail_is_not_sent_again(tmp_path: Path) -> None:

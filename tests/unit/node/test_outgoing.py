@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from mesyx_core.api import Outcome
+from mesyx_core.api import Outcome, Temporary
 from mesyx_core.builtin.sink import Sink
+from mesyx_core.journal import Draft, Log
+from mesyx_core.journal.journal import RowChange
 from mesyx_core.node import outgoing
-from mesyx_core.outbox import queue
+from mesyx_core.outbox import outbox, queue, sending
+from mesyx_core.outbox.jobs import WAITING
 from mesyx_core.outbox.outbox import Outbox
 from mesyx_core.pipeline import Content, ToDay
 from mesyx_core.record.outgoing import Intent, Receipt, Recipients, Request
@@ -36,6 +40,8 @@ def world(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wo
     turn(clock, monkeypatch)
     monkeypatch.setattr(outgoing, "BREATH", 0.05)
     monkeypatch.setattr(Outbox, "look", 0.1)
+    monkeypatch.setattr(outbox, "GRACE", 0.2)
+    monkeypatch.setattr(sending, "AGAIN", 0.1)
     shutil.copytree(template, tmp_path / "world", ignore=shutil.ignore_patterns("*.sock", "lock"))
     return World(tmp_path / "world", clock)
 
@@ -208,6 +214,63 @@ def test_an_attempt_that_a_stop_interrupts_is_repeated_for_mail_and_not_for_chat
             assert await world.final(OTHER) == {"#mesyx": "never"}
             assert [fate.reason for fate in await world.fates(OTHER)] == [queue.UNSURE]
             assert sorted(world.wire.sent()) == ["#mesyx", BOB, BOB]
+
+    anyio.run(main)
+
+
+class Disk:
+    """Stands before a node's commits, and fails when it is told to."""
+
+    def __init__(self, world: World) -> None:
+        self._stores = world.gateway.running.stores
+        self._commit = self._stores.commit
+        self._stores.commit = self.commit  # type: ignore[method-assign]
+        self.full = False
+        self.fills = ""
+        """Space of rows after whose first change it is full."""
+        self.refused = 0
+
+    async def commit(self, entries: Sequence[tuple[Log, Draft]], rows: Sequence[RowChange] = ()) -> list[int]:
+        if self.full:
+            self.refused += 1
+            raise Temporary("the disk is full")
+        found = await self._commit(entries, rows)
+        self.full = any(space == self.fills for space, _, _ in rows)
+        return found
+
+
+def test_nothing_is_sent_before_its_intent_is_on_the_disk(world: World) -> None:
+    async def main() -> None:
+        async with world.running():
+            await world.day()
+            disk = Disk(world)
+            disk.fills = WAITING
+            await world.send(ID, BOB)
+            await wait_for("two refusals", lambda: _is(disk.refused >= 2))
+            assert world.wire.given == []
+            disk.full, disk.fills = False, ""
+            assert await world.final(ID) == {BOB: "sent"}
+            assert world.wire.sent() == [BOB]
+
+    anyio.run(main)
+
+
+def test_a_receipt_that_the_disk_does_not_take_is_written_when_it_does_and_nothing_sent_again(world: World) -> None:
+    async def main() -> None:
+        async with world.running():
+            await world.day()
+            disk = Disk(world)
+
+            def full() -> None:
+                disk.full = True
+
+            world.wire.then = full
+            await world.send(ID, BOB)
+            await wait_for("refusals", lambda: _is(disk.refused >= 3))
+            assert await world.told(Receipt) == []
+            disk.full = False
+            assert await world.final(ID) == {BOB: "sent"}
+            assert world.wire.sent() == [BOB]
 
     anyio.run(main)
 

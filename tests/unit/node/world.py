@@ -71,6 +71,8 @@ class Wire:
         """Whether it takes what it is given and never answers."""
         self.broken = False
         """Whether it cannot be opened."""
+        self.then: Callable[[], None] = lambda: None
+        """Called when it was given something, before it answers."""
 
     def sent(self) -> list[str]:
         """Every address that it was given, as often as it was."""
@@ -88,6 +90,7 @@ class Wire:
     async def send(self, message: Message, recipients: Sequence[str]) -> Mapping[str, Outcome]:
         body = b"".join([chunk async for chunk in message.body.read()])
         self.given.append((message, tuple(recipients), body))
+        self.then()
         if self.hang:
             await anyio.sleep_forever()
         return {each: self._answer(each) for each in recipients}
