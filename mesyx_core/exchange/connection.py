@@ -115,9 +115,7 @@ class Connection:
                 for job in (self._begin, self._read, self._take_in, self._write, self._watch, self._fetch_blobs):
                     group.start_soon(self._do, job)
         finally:
-            self._hub.attached.discard(self)
-            self._hub.left[self.peer] = self._hub.now()
-            self._hub.acked.setdefault(self.peer, {}).update(self.session.flow.acked)
+            self._hub.ended(self, self.session.flow.acked)
             self._inbox_in.close()
             self._inbox_out.close()
         if self._failure is not None:
@@ -190,6 +188,7 @@ class Connection:
             self._heard = self._monotonic()
             for frame in self.session.receive(data):
                 await self._handle(frame)
+            self._compared()
             self._wake()
             self._tell()
 
@@ -281,6 +280,12 @@ class Connection:
 
     def _tell_heads(self) -> None:
         self.session.send(Heads(self._hub.standing().authority.heads))
+
+    def _compared(self) -> None:
+        flow, comparison = self.session.flow, self.session.comparison
+        if flow.told and comparison is not None:
+            self._hub.told(self.peer, flow.told, comparison.positions)
+            flow.told.clear()
 
     def _fail(self, error: MesyxError) -> None:
         self._failure = self._failure or error

@@ -31,6 +31,8 @@ class Flow:
         self._rewinds: dict[Log, int] = {}
         self.acked: dict[Log, int] = {}
         """What is known to be durable at the peer."""
+        self.told: dict[Log, int] = {}
+        """How far the peer holds logs, as a comparison has found since this was last taken out."""
         self.declined: dict[Log, int] = {}
         """Logs that the peer does not take, and the reason's number."""
 
@@ -41,6 +43,7 @@ class Flow:
 
     def found(self, positions: Mapping[Log, int]) -> None:
         """What a comparison has found out."""
+        self.told.update(positions)
         for log, seq in positions.items():
             self._unknown.discard(log)
             self.holds(log, seq)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
@@ -55,6 +55,8 @@ class Hub:
         self.switch: Final = Switch(store, signals, self.standing, self.attached)
         self.acked: Final[dict[bytes, dict[Log, int]]] = {}
         """By node, what is known to be durable there, also after its session has ended."""
+        self.forgot: Final[dict[bytes, float]] = {}
+        """By node, when it last turned out to hold less than it had said; Unix seconds."""
         self.left: Final[dict[bytes, float]] = {}
         """By node, when its last session ended; Unix seconds."""
         self._authority = authority
@@ -126,6 +128,22 @@ class Hub:
         self._on_blob(self.store, blob)
         for one in self.attached:
             one.blob_arrived(blob)
+
+    def told(self, peer: bytes, positions: Mapping[Log, int], held: Mapping[Log, int]) -> None:
+        """A comparison has found how far a peer holds logs that are held here so far. It may have forgotten what it had
+        said to hold, as when it was restored from a backup: then it is not believed any longer."""
+        known = self.acked.get(peer, {})
+        less = {log: seq for log, seq in positions.items() if seq < min(known.get(log, 0), held.get(log, 0))}
+        if less:
+            known.update(less)
+            self.forgot[peer] = self.now()
+
+    def ended(self, one: Attached, acked: Mapping[Log, int]) -> None:
+        """A session has ended in which this was known to be durable at the peer. A newer session knows better."""
+        self.attached.discard(one)
+        self.left[one.peer] = self.now()
+        if not any(other.peer == one.peer for other in self.attached):
+            self.acked.setdefault(one.peer, {}).update(acked)
 
     def peer_holds(self, peer: bytes, log: Log, seq: int) -> None:
         """Several sessions with one peer know the same of it."""

@@ -200,6 +200,12 @@ class Exchange:
                 known.update(one.session.flow.acked)
         return known
 
+    def forgot(self, store: bytes) -> Mapping[bytes, float]:
+        """Nodes of a store that turned out, since this start, to hold less than they had said, as one does that was
+        restored from a backup; and when, in Unix seconds."""
+        hub = self._hubs.get(store)
+        return dict(hub.forgot) if hub else {}
+
     async def replicated(self, origin: Origin, seq: int) -> bytes:
         """Wait until some peer holds a log durably up to `seq`; returns its public key."""
         log = (origin.node, origin.incarnation)

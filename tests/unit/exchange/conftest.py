@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
 
-import anyio
 import pytest
 
 from mesyx_core.vault.manifest import Member
-from tests.unit.exchange.nodes import Cluster, member, until
+from tests.unit.exchange.nodes import Cluster, clustered, member, until
 
 
 @pytest.fixture
@@ -30,6 +28,5 @@ def as_member() -> Callable[..., Member]:
 
 @pytest.fixture
 async def cluster(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Cluster]:
-    async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
-        yield Cluster(tasks, tmp_path, stack)
-        tasks.cancel_scope.cancel()
+    async with clustered(tmp_path) as made:
+        yield made

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -198,9 +198,9 @@ class Cluster:
     owner: Owner = field(default_factory=Owner)
     store: bytes = b""
 
-    async def node(self, name: str, pace: Pace = PACE) -> Node:
+    async def node(self, name: str, pace: Pace = PACE, key: NodeKey | None = None) -> Node:
         journal = await self.stack.enter_async_context(Journal.open(self.folder / name, durable=False))
-        return Node(journal, NodeKey(os.urandom(32)), pace)
+        return Node(journal, key or NodeKey(os.urandom(32)), pace)
 
     async def two(self) -> tuple[Node, Node]:
         """A laptop and a gateway, both members and holding the store."""
@@ -251,3 +251,11 @@ async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
             if await found if hasattr(found, "__await__") else found:  # type: ignore[misc]
                 return
             await anyio.sleep(0.005)
+
+
+@asynccontextmanager
+async def clustered(folder: Path) -> AsyncIterator[Cluster]:
+    """A cluster whose nodes keep their journals in `folder`."""
+    async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
+        yield Cluster(tasks, folder, stack)
+        tasks.cancel_scope.cancel()

@@ -1,0 +1,410 @@
+"""The wire between two nodes breaks, stalls or lies. Real journals and sessions, a proxy on loopback in between."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import tracemalloc
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.abc import ByteStream
+
+from mesyx_core.api import Temporary
+from mesyx_core.exchange import LinkFailed, WrongNode, frames, keep, link
+from mesyx_core.journal import Log
+from mesyx_core.node import sockets
+from mesyx_core.vault.nodekey import NodeKey
+from tests.faults import fault
+from tests.faults.proxy import FAIR, Fate, Proxy, proxied
+from tests.unit.exchange.attacker import Attacker, last_word
+from tests.unit.exchange.nodes import Cluster, Node, clustered, fresh_owner, until
+
+pytestmark = pytest.mark.anyio
+
+FULL = os.environ.get("MESYX_FULL") == "1"
+STEP = 1000
+CUTS = 24
+"""Of all the thousandth bytes, so many in the short form."""
+HANDSHAKE = 0.5
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Cluster]:
+    async with clustered(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handshake has half a second instead of twenty."""
+    for end in (link.accept, link.dial):
+        assert end.__kwdefaults__ is not None
+        monkeypatch.setitem(end.__kwdefaults__, "seconds", HANDSHAKE)
+
+
+class Traffic:
+    """A gateway with mail for a laptop: small entries, and a blob of several pieces."""
+
+    def __init__(self, cluster: Cluster, laptop: Node, gateway: Node) -> None:
+        self.cluster = cluster
+        self.laptop = laptop
+        self.gateway = gateway
+        self.log: Log
+        self.blob = b""
+        self.why: list[str] = []
+        self._fresh = 0
+
+    @classmethod
+    async def made(cls, cluster: Cluster, entries: int = 60, blob: int = 300_000) -> Traffic:
+        traffic = cls(cluster, *await cluster.two())
+        traffic.log = await traffic.gateway.begin(cluster.store)
+        await traffic.gateway.write(traffic.log, entries, 3000)
+        if blob:
+            traffic.blob = await traffic.gateway.write_blob(traffic.log, os.urandom(blob))
+        return traffic
+
+    async def forget(self) -> None:
+        """The laptop begins anew, with an empty journal."""
+        self._fresh += 1
+        self.laptop = await self.cluster.node(f"laptop{self._fresh}", key=self.laptop.key)
+        await self.laptop.hold(self.cluster.owner.documents)
+
+    @asynccontextmanager
+    async def kept(self, proxy: Proxy) -> AsyncIterator[None]:
+        """The laptop dials as a node does, again and again."""
+
+        async def dial() -> None:
+            await keep(
+                self.laptop.exchange,
+                self.cluster.store,
+                self.gateway.key.public,
+                lambda: [""],
+                proxy.connect,
+                report=lambda state, why: self.why.append(why),
+            )
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(dial)
+            yield
+            group.cancel_scope.cancel()
+
+    async def arrived(self) -> None:
+        """All of it, once, as it was written."""
+        head = (self.log.seq, self.log.chain)
+
+        async def whole() -> bool:
+            held = await self.laptop.held(self.cluster.store)
+            blob = not self.blob or await self.laptop.journal.has_blob(self.blob)
+            return held.get(self.log.origin[1:]) == head and blob
+
+        await until(whole)
+        size = 1 << 20
+        if self.blob:
+            here, there = [await node.journal.read_blob(self.blob, 0, size) for node in (self.laptop, self.gateway)]
+            assert here == there
+
+    async def honest(self) -> None:
+        """The gateway believes the laptop to hold no more than it does."""
+        held = await self.laptop.journal.head(self.log.origin)
+        believed = self.gateway.exchange.acked(self.cluster.store, self.laptop.key.public)
+        assert believed.get(self.log.origin[1:], 0) <= (held.seq if held else 0)
+
+    def alone(self) -> bool:
+        return not self.laptop.exchange.peers() and not self.gateway.exchange.peers()
+
+
+def sample(places: Sequence[int]) -> Sequence[int]:
+    return places if FULL else places[:: max(1, len(places) // CUTS)]
+
+
+async def amounts(traffic: Traffic) -> tuple[int, int]:
+    """Bytes there and back when nothing goes wrong."""
+    async with proxied(traffic.gateway.exchange.accept) as proxy:
+        async with traffic.kept(proxy):
+            await traffic.arrived()
+            await until(lambda: all(peer.settled for peer in traffic.gateway.exchange.peers()))
+        [[there, back]] = proxy.passed
+    return there, back
+
+
+@fault("wire-cut-frame", "wire-cut-blob")
+@pytest.mark.timeout(900)
+async def test_cut_at_every_thousandth_byte_it_goes_on_where_it_was(cluster: Cluster) -> None:
+    traffic = await Traffic.made(cluster)
+    _, back = await amounts(traffic)
+    assert back > 400_000
+    for place in sample(range(STEP, back, STEP)):
+        await traffic.forget()
+        async with proxied(traffic.gateway.exchange.accept, (FAIR, Fate(cut=place))) as proxy:
+            async with traffic.kept(proxy):
+                await until(lambda proxy=proxy: len(proxy.passed) == 2)  # type: ignore[misc]
+                await traffic.arrived()
+            first, second = proxy.passed
+            assert first[1] >= place
+            # What was whole before the cut does not come again: but for the piece under way, little is sent twice.
+            assert second[1] < back - place + (300 << 10)
+
+
+@fault("wire-flip")
+async def test_a_flipped_bit_ends_the_session_and_nothing_wrong_is_kept(cluster: Cluster, hurried: None) -> None:
+    traffic = await Traffic.made(cluster, 40, 150_000)
+    there, back = await amounts(traffic)
+    ways = [(Fate(flip=place), FAIR) for place in sample(range(50, there - 100, 40))[::4]]
+    ways += [(FAIR, Fate(flip=place)) for place in sample(range(50, back - 100, 5000))[::2]]
+    for way in ways:
+        await traffic.forget()
+        async with proxied(traffic.gateway.exchange.accept, way) as proxy, traffic.kept(proxy):
+            await until(lambda proxy=proxy: len(proxy.passed) > 1)  # type: ignore[misc]
+            await traffic.arrived()
+
+
+@fault("wire-stall-handshake", "wire-stall-open", "wire-stall-entries", "wire-stall-blob")
+@pytest.mark.parametrize("way", ["there", "back"])
+async def test_a_stream_that_stalls_for_ever_is_given_up_in_every_phase(
+    cluster: Cluster, hurried: None, way: str
+) -> None:
+    traffic = await Traffic.made(cluster)
+    there, _ = await amounts(traffic)
+    # In the TLS hello, in its end, at the first word, at the answer, among entries, within the blob, near the end.
+    places = [0, 200, 600, 800, 1000, 1400, there - 60] if way == "there" else [0, 300, 700, 1000, 90_000, 350_000]
+    for place in places:
+        await traffic.forget()
+        traffic.why.clear()
+        stalled = Fate(mute=place)
+        fates = (stalled, FAIR) if way == "there" else (FAIR, stalled)
+        async with proxied(traffic.gateway.exchange.accept, fates) as proxy:
+            async with traffic.kept(proxy):
+                await traffic.arrived()
+            await until(traffic.alone)
+    assert any("in time" in why or "answer" in why or "nothing heard" in why for why in traffic.why) or way == "there"
+
+
+@fault("peer-vanishes")
+async def test_a_peer_that_vanishes_without_a_word_is_noticed_by_both_and_comes_back(
+    cluster: Cluster, hurried: None
+) -> None:
+    traffic = await Traffic.made(cluster)
+    async with proxied(traffic.gateway.exchange.accept) as proxy, traffic.kept(proxy):
+        await traffic.arrived()
+        proxy.dark = True
+        await traffic.gateway.write(traffic.log, 5)
+        await until(traffic.alone)
+        await until(lambda: any("nothing heard" in why or "in time" in why for why in traffic.why))
+        assert any("nothing heard" in one.reason for one in traffic.gateway.exchange.refusals)
+        proxy.dark = False
+        await traffic.arrived()
+
+
+@fault("peer-vanishes-under-load")
+async def test_what_was_under_way_when_the_peer_vanished_is_sent_again(cluster: Cluster, hurried: None) -> None:
+    traffic = await Traffic.made(cluster, 2000, 0)
+    async with proxied(traffic.gateway.exchange.accept) as proxy, traffic.kept(proxy):
+        await until(lambda: proxy.passed and proxy.passed[0][1] > 1 << 20)
+        proxy.dark = True
+        await until(traffic.alone)
+        await traffic.honest()
+        proxy.dark = False
+        await traffic.arrived()
+
+
+@fault("peer-forgets")
+async def test_a_peer_that_forgot_what_it_had_is_not_believed_and_gets_it_again(cluster: Cluster) -> None:
+    """A laptop restored from an old backup, or with a new disk."""
+    traffic = await Traffic.made(cluster)
+    await amounts(traffic)
+    await traffic.honest()
+    laptop = traffic.laptop.key.public
+    assert not traffic.gateway.exchange.forgot(cluster.store)
+    await traffic.forget()
+    # The second word of the gateway, its half of the comparison, still arrives; entries do not.
+    async with proxied(traffic.gateway.exchange.accept, (FAIR, Fate(mute=2500))) as proxy, traffic.kept(proxy):
+        await until(lambda: laptop in traffic.gateway.exchange.forgot(cluster.store))
+        await traffic.honest()
+        await traffic.arrived()
+
+
+@fault("tls-inspected")
+async def test_a_proxy_that_inspects_is_told_by_its_key_and_sees_nothing(cluster: Cluster) -> None:
+    """It ends the nodes' TLS with a key of its own, on both sides, as a box in a company's network does."""
+    traffic = await Traffic.made(cluster, 3, 0)
+    box = NodeKey(os.urandom(32))
+    context = link.server_context(box)
+    seen: list[bytes] = []
+
+    async def inspect(stream: ByteStream) -> None:
+        try:
+            seen.append(await (await link.accept(stream, context)).receive())
+        except (LinkFailed, anyio.EndOfStream, anyio.BrokenResourceError):
+            return
+
+    async with proxied(inspect) as proxy:
+        with pytest.raises(WrongNode, match="another key"):
+            await traffic.laptop.exchange.dial(await proxy.connect(), cluster.store, traffic.gateway.key.public)
+        async with traffic.kept(proxy):
+            await until(lambda: any("another key" in why for why in traffic.why))
+    assert not seen
+    async with proxied(traffic.gateway.exchange.accept) as proxy, traffic.kept(proxy):
+        await traffic.arrived()
+
+
+@fault("tls-expired")
+async def test_the_dates_of_a_leaf_decide_nothing(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock in 2199 locks nobody out: what counts is the key."""
+    monkeypatch.setattr(link, "_UNTIL", datetime(2021, 1, 1, tzinfo=UTC))
+    traffic = await Traffic.made(cluster, 3, 0)
+    async with proxied(traffic.gateway.exchange.accept) as proxy, traffic.kept(proxy):
+        await traffic.arrived()
+
+
+@fault("tls-other-leaf")
+@pytest.mark.parametrize("leaf", ["rsa", "huge"])
+async def test_a_leaf_that_is_no_node_key_is_refused(cluster: Cluster, tmp_path: Path, leaf: str) -> None:
+    traffic = await Traffic.made(cluster, 3, 0)
+    context = foreign(tmp_path, leaf)
+
+    async def serve(stream: ByteStream) -> None:
+        try:
+            await (await link.accept(stream, context)).receive()
+        except (LinkFailed, anyio.EndOfStream, anyio.BrokenResourceError):
+            return
+
+    async with proxied(serve) as proxy:
+        with pytest.raises(WrongNode, match="another key"):
+            await traffic.laptop.exchange.dial(await proxy.connect(), cluster.store, traffic.gateway.key.public)
+
+
+def foreign(folder: Path, leaf: str) -> ssl.SSLContext:
+    """A web server's certificate, or one of many names."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "example.org")])
+    names = [x509.DNSName(f"{n}.example.org") for n in range(500 if leaf == "huge" else 1)]
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "leaf.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context
+
+
+@fault("name-moves")
+async def test_a_gateway_whose_name_leads_elsewhere_is_found_there(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each dial asks for the name anew."""
+    traffic = await Traffic.made(cluster, 3, 0)
+    where = {"gateway.example": "127.0.0.9"}
+    real = socket.getaddrinfo
+
+    def lookup(host: Any, *rest: Any, **more: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        return real(where.get(name, name), *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    async with proxied(traffic.gateway.exchange.accept) as proxy:
+
+        async def connect(address: str) -> ByteStream:
+            return await sockets.dial(f"gateway.example:{proxy.port}")
+
+        monkeypatch.setattr(proxy, "connect", connect)
+        async with traffic.kept(proxy):
+            await until(lambda: any("nothing listens there" in why for why in traffic.why))
+            where["gateway.example"] = "127.0.0.1"
+            await traffic.arrived()
+
+
+@fault("name-unknown")
+async def test_a_name_that_nobody_knows_is_told_as_such(monkeypatch: pytest.MonkeyPatch, anyio_backend: str) -> None:
+    def lookup(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    with pytest.raises(Temporary, match="not known"):
+        await sockets.dial("nowhere.example:1")
+
+
+# --- floods -----------------------------------------------------------------------------------------------------------
+
+
+async def flooded(attacker: Attacker, flood: bytes, count: int) -> tuple[str, int]:
+    """The reason that the victim gives in the end, and by how much its memory grew at most."""
+    tracemalloc.start()
+    try:
+        async with attacker.running() as talk:
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            with anyio.move_on_after(20):
+                for _ in range(count):
+                    try:
+                        await talk._stream.send(flood)
+                    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                        break
+            grown = tracemalloc.get_traced_memory()[1] - before
+            try:
+                reason = (await last_word(talk)).reason
+            except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError):
+                reason = attacker.victim.exchange.refusals[-1].reason if attacker.victim.exchange.refusals else ""
+    finally:
+        tracemalloc.stop()
+    return reason, grown
+
+
+@fault("flood-frames")
+@pytest.mark.parametrize(
+    "frame",
+    [frames.Ping(7), frames.Have(bytes(32), bytes(16), 1), frames.Ask(bytes(32), 0, 1000)],
+    ids=["ping", "have", "ask"],
+)
+async def test_a_peer_that_floods_fills_no_memory(cluster: Cluster, frame: frames.Frame) -> None:
+    laptop, gateway = await cluster.two()
+    attacker = Attacker(cluster, gateway, laptop.key, until)
+    _, grown = await flooded(attacker, frames.pack(frame) * 2000, 30)
+    assert grown < 24 << 20
+    await until(lambda: not gateway.exchange.peers())
+    async with attacker.running():
+        pass
+
+
+@fault("flood-joins", "invitation-guessed")
+async def test_guessed_invitations_cost_little_and_open_nothing(cluster: Cluster) -> None:
+    laptop, gateway = await cluster.two()
+    attacker = Attacker(cluster, gateway, laptop.key, until)
+    store = NodeKey(fresh_owner()).public
+    for _ in range(1000 if FULL else 100):
+        async with attacker.greeted() as (talk, _):
+            talk.session.join(attacker.key, store, os.urandom(16))
+            await talk.flush()
+            word = await last_word(talk)
+            assert (word.code, "knows no such invitation" in word.reason) == (3, True)
+    await until(lambda: not gateway.exchange.peers())
+    assert len(gateway.exchange.refusals) <= 50
+    assert not await gateway.exchange.register.all()
+    assert not gateway.joined
