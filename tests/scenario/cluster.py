@@ -74,7 +74,7 @@ class Node:
 
     def turn(self, clock: str) -> None:
         """Set its wall clock, as faketime(1) understands it: "+25h", "-3d", "@2099-01-01 00:00:00" (and it runs on).
-        Before its first start, or while it runs: then the clock jumps. Its monotonic clock stays as it is."""
+        Before its first start, or while it runs: then the clock jumps, within a second. Its monotonic clock stays as it is."""
         fresh = self._clock.with_suffix(".new")
         fresh.write_text(clock + "\n")
         fresh.rename(self._clock)
@@ -82,7 +82,7 @@ class Node:
         self.environment |= {
             "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(self._clock),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
 
