@@ -148,7 +148,15 @@ def test_what_cannot_comes_back_with_the_reason(world: World, sent: str, name: s
     assert reported[0] == "5" or name in AT_LAST
 
 
+def test_the_client_knows_what_became_of_each(world: World, sent: str) -> None:
+    (row,) = (row for row in world.pair.client.json("queue", "list", "--all") if row["id"] == sent)
+    words = {one["address"]: one["state"] for one in row["recipients"]}
+    expected = {f"u@{name}.test": "sent" if name in ("sent", "grey") else "never" for name in EVERYBODY}
+    assert words == expected
+
+
 def test_nothing_waits_any_more_and_the_message_is_in_sent_once(world: World, sent: str) -> None:
+    assert world.pair.client.json("queue", "list") == []
     assert world.pair.gateway.json("queue", "list") == []
     assert len(shown(world.pair)["Sent"].messages) == 1
 
