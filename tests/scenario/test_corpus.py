@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import pytest
 
+from mesyx_core.testing.mbsync import Mbsync
 from tests.scenario import corpus, peers
 from tests.scenario.cluster import Pair, gateway, wait_for
 from tests.scenario.leaks import Scan, Words, private_keys, words
-from tests.scenario.readers import Mbsync, mutt
+from tests.scenario.readers import mutt
 from tests.scenario.senders import SENDER, Senders
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(900)]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from mesyx_core.testing.mbsync import Mbsync
 from tests.scenario.cluster import Node, Pair, wait_for
 from tests.scenario.listing import exists, imap, shown, sound
-from tests.scenario.readers import Mbsync, mutt
+from tests.scenario.readers import mutt
 from tests.scenario.senders import Senders
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]

@@ -13,6 +13,7 @@ from typing import TypeVar
 import pytest
 import uvloop
 
+from mesyx_core.testing.mbsync import Mbsync
 from mesyx_core.testing.view import MemoryView
 
 from ..test_driver import Server, server
@@ -34,58 +35,22 @@ def _against(view: MemoryView | None, work: Callable[[Server], _T]) -> _T:
     return uvloop.run(run())
 
 
-_MBSYNCRC = """
-IMAPAccount mesyx
-Host 127.0.0.1
-Port {port}
-User alice
-Pass secret
-SSLType None
-AuthMechs {mechanism}
-
-IMAPStore far
-Account mesyx
-
-MaildirStore near
-Path {folder}/mail/
-Inbox {folder}/mail/INBOX
-SubFolders Verbatim
-
-Channel all
-Far :far:
-Near :near:
-Patterns *
-Create Both
-Remove Both
-Expunge Both
-SyncState *
-"""
-
-
 @pytest.mark.parametrize("mechanism", ["LOGIN", "PLAIN", "SCRAM-SHA-256"])
 def test_mbsync_there_and_back(tmp_path: Path, mechanism: str) -> None:
     def work(made: Server) -> None:
-        rc = tmp_path / "mbsyncrc"
-        rc.write_text(_MBSYNCRC.format(port=made.port, folder=tmp_path, mechanism=mechanism))
-        (tmp_path / "mail").mkdir()
-
-        def sync() -> None:
-            done = subprocess.run(["mbsync", "-c", rc, "-a"], capture_output=True, text=True, timeout=60)
-            assert done.returncode == 0, done.stderr
-
-        sync()
-        inbox = tmp_path / "mail" / "INBOX"
-        mails = sorted((inbox / "new").iterdir())
+        mbsync = Mbsync.make(tmp_path, made.port, "alice", "secret", mechanism)
+        mbsync.sync()
+        mails = mbsync.files()
         assert len(mails) == 5
         assert mails[0].read_bytes().replace(b"\r\n", b"\n").count(b"At noon?") == 1
-        mails[0].rename(inbox / "cur" / (mails[0].name.partition(":")[0] + ":2,ST"))  # seen and trashed
-        (inbox / "new" / "1.new.host").write_bytes(b"Subject: from here\n\nbody\n")
-        sync()
+        mbsync.flag(mails[0], "ST")  # seen and trashed
+        (mbsync.mailbox() / "new" / "1.new.host").write_bytes(b"Subject: from here\n\nbody\n")
+        mbsync.sync()
         with imaplib.IMAP4("127.0.0.1", made.port) as client:
             client.login("alice", "secret")
             assert client.select()[1] == [b"5"]
             assert client.search(None, "SUBJECT", '"from here"')[1] == [b"5"]
-        sync()
+        mbsync.sync()
 
     _against(None, work)
 
@@ -144,7 +109,8 @@ def test_curl_sees_which_mailboxes_have_children() -> None:
             client.create("work/2026")
         words = ["curl", "-sS", "--url", f"imap://127.0.0.1:{made.port}/", "--user", "alice:secret", "-X"]
         done = subprocess.run([*words, 'LIST "" "*"'], capture_output=True, text=True, timeout=60, check=True)
-        listed = dict(reversed(line.removeprefix("* LIST ").split(' "/" ')) for line in done.stdout.splitlines())
+        lines = [line.removeprefix("* LIST ").partition(' "/" ') for line in done.stdout.splitlines()]
+        listed = {name: attributes for attributes, _, name in lines}
         assert "\\HasChildren" in listed["work"]
         assert "\\HasNoChildren" in listed["work/2026"]
         assert "\\HasNoChildren" in listed["INBOX"]
