@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +27,7 @@ from sqlalchemy.sql import ClauseElement
 
 from mesyx_core.api import Misconfigured
 from mesyx_core.journal.errors import CommitFailed, Unreadable
+from mesyx_core.journal.guard import Guard
 from mesyx_core.journal.tables import METADATA
 
 HEAD: Final = "0001"
@@ -43,14 +43,12 @@ class Database:
     def __init__(self, folder: Path, url: str | None, durable: bool) -> None:
         self._url = make_url(url or f"sqlite:///{folder / 'journal.db'}")
         backend = self._url.get_backend_name()
-        if backend == "sqlite" and self._url.database:
-            # SQLite gives its other files the rights of this one.
-            os.close(os.open(self._url.database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         if backend not in ("sqlite", "postgresql"):
             raise Misconfigured(
                 f"no journal can be kept in {backend}", 'write database = "sqlite" or a postgresql:// URL'
             )
         self._durable = durable
+        self._guard = Guard(Path(self._url.database)) if backend == "sqlite" and self._url.database else None
         self.readers = self._engine(reading=True)
         self._writers = self._engine(reading=False)
 
@@ -63,19 +61,26 @@ class Database:
         it for reading only. Raises Unreadable, CommitFailed."""
         try:
             connection = self._writers.connect()
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if self.dialect.name == "sqlite" else "BEGIN")
-            connection.exec_driver_sql("ROLLBACK")
+            if self.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
+                connection.exec_driver_sql("ROLLBACK")
         except SQLAlchemyError as error:
             raise unreadable(error) from None
         return connection
 
-    def prepare(self) -> None:
-        """Make the schema, or bring it up to date. Raises Unreadable."""
+    def prepare(self, expected: bool = False) -> None:
+        """Make the schema, or bring it up to date. Where one is `expected` none is made: an empty journal would make
+        strangers of all its stores. Raises Unreadable."""
+        if self._guard is not None and self._guard.empty and (expected or self._guard.unmerged):
+            raise self._gone()  # SQLite would delete the write-ahead log of a database that is empty
         try:
             with self._writers.connect() as connection:
-                self._prepare(connection)
+                self._prepare(connection, expected)
         except SQLAlchemyError as error:
             raise unreadable(error) from None
+        if self._guard is not None:
+            self._guard.hold()
 
     def merge(self, connection: Connection) -> None:
         """Copy the write-ahead log into the database as far as readers allow; a failure only means later."""
@@ -83,12 +88,31 @@ class Database:
             with suppress(SQLAlchemyError):
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
+    def settle(self, connection: Connection) -> None:
+        """At the end, copy all of the write-ahead log, and empty it."""
+        if self.dialect.name == "sqlite":
+            self.readers.dispose()
+            with suppress(SQLAlchemyError):
+                connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
+        """Once every connection is closed."""
         self.readers.dispose()
         self._writers.dispose()
+        if self._guard is not None:
+            self._guard.close()
 
-    def _prepare(self, connection: Connection) -> None:
+    def _gone(self) -> Unreadable:
+        return Unreadable(
+            f"the journal that was kept in {self._url.database} is not there any more",
+            "restore it from a backup; to start empty and fetch from peers, move its folder away",
+        )
+
+    def _prepare(self, connection: Connection, expected: bool) -> None:
         if not inspect(connection).has_table("alembic_version"):
+            if expected:
+                raise self._gone()
             connection.exec_driver_sql("BEGIN")
             METADATA.create_all(connection)
             connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")

@@ -17,7 +17,7 @@ from anyio import to_thread
 from mesyx_core.api import MesyxError, Refused
 from mesyx_core.journal import catalogue, holdings, intake
 from mesyx_core.journal.blobs import Blobs, Partial, PendingBlob, sync_folder
-from mesyx_core.journal.database import Database
+from mesyx_core.journal.database import Database, failed
 from mesyx_core.journal.errors import Diverged, InUse, LogEnded
 from mesyx_core.journal.log import Draft, Log, write
 from mesyx_core.journal.reader import Reader
@@ -60,10 +60,11 @@ class Journal:
         may take the last commits (a killed process never does). Raises InUse, Unreadable.
         """
         await anyio.Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(folder):
+        with _locked(folder) as mark:
             database = Database(folder, url, durable)
             try:
-                blobs, stores, next_log = await to_thread.run_sync(_load, database, folder, durable)
+                blobs, stores, next_log = await to_thread.run_sync(_load, database, folder, durable, mark.made)
+                mark.make()
                 journal = cls(database, blobs, stores, next_log)
                 try:
                     yield journal
@@ -363,21 +364,39 @@ class Journal:
             raise first  # the others have heard; the event loop shows it
 
 
+class Mark:
+    """The file that is locked while a journal is open; what is in it says that there is one, whatever is missing."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self.made = os.fstat(handle).st_size > 0
+
+    def make(self) -> None:
+        if self.made:
+            return
+        try:
+            os.pwrite(self._handle, b"A journal is kept here.\n", 0)
+            os.fsync(self._handle)
+        except OSError as error:
+            raise failed(error) from None
+        self.made = True
+
+
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[Mark]:
     handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InUse(f"the journal in {folder} is open in another process", "stop that one first") from None
-        yield
+        yield Mark(handle)
     finally:
         os.close(handle)
 
 
-def _load(database: Database, folder: Path, durable: bool) -> tuple[Blobs, Stores, int]:
-    database.prepare()
+def _load(database: Database, folder: Path, durable: bool, expected: bool) -> tuple[Blobs, Stores, int]:
+    database.prepare(expected)
     blobs = Blobs(folder / "blobs", durable)
     with database.writer() as connection:
         stores, next_log = holdings.load(connection, blobs)

@@ -127,6 +127,7 @@ class Writer:
             if group:
                 self._commit(group)
                 self._merge()
+        self._database.settle(self._connection)
         with suppress(SQLAlchemyError):
             self._connection.close()
 

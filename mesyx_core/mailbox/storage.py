@@ -11,7 +11,8 @@ from typing import Any, Final, Protocol
 
 import sqlcipher3.dbapi2 as sqlcipher
 
-from mesyx_core.api import Locked
+from mesyx_core.api import Locked, Temporary
+from mesyx_core.journal.guard import Guard
 from mesyx_core.vault import age
 
 _PRAGMAS: Final = (
@@ -62,12 +63,15 @@ class Database:
         self._idle: list[Connection] = []
         self._spoilt = 0
         """How often connections were given up because of the disk."""
-        self._writer: Connection | None = self._connect()
+        self._guard = Guard(path)
+        try:
+            self._writer: Connection | None = self._connect()
+        except BaseException:
+            self._guard.close()
+            raise
+        self._guard.hold()
 
     def _connect(self) -> Connection:
-        if not self._path.exists():  # else never touched: closing any descriptor of it drops SQLite's locks on it
-            # SQLite gives its other files the rights of this one.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         made: Connection = sqlcipher.connect(
             str(self._path), isolation_level=None, check_same_thread=False, cached_statements=256
         )
@@ -140,7 +144,11 @@ class Database:
             while self._idle:
                 self._idle.pop().close()
             if self._writer is not None:
+                with contextlib.suppress(sqlcipher.Error):
+                    self._writer.execute("PRAGMA busy_timeout = 0")
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self._writer.close()
+            self._guard.close()
 
     def _check(self) -> None:
         if self._closed:
@@ -158,7 +166,8 @@ def open_database(
     """Open PATH.db with the key in PATH.key, or make both.
 
     A file that cannot be read with its key, or is of another version, is replaced by an empty one: all of it can be had
-    from the log again. Raises Locked when no identity opens the key.
+    from the log again. Raises Locked when no identity opens the key, Temporary when the disk fails: then what is there
+    stays.
     """
     file, sealed = path.with_suffix(".db"), path.with_suffix(".key")
     key = _unseal(sealed, identities) if sealed.exists() else None
@@ -187,16 +196,26 @@ def destroy(path: Path) -> None:
 def _existing(file: Path, key: bytes, version: int) -> Database | None:
     try:
         database = Database(file, key)
+    except sqlcipher.OperationalError as error:
+        raise _unread(error) from None
     except sqlcipher.DatabaseError:
         return None
     try:
         with database.read() as db:
             if db.execute("PRAGMA user_version").fetchone()[0] == version:
                 return database
+    except sqlcipher.OperationalError as error:
+        database.close()
+        raise _unread(error) from None
     except sqlcipher.DatabaseError:
         pass
     database.close()
     return None
+
+
+def _unread(error: Exception) -> Temporary:
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return Temporary(f"the index of the mailboxes cannot be read now ({name})", "see disk space, rights and the disk")
 
 
 def _unseal(sealed: Path, identities: Sequence[age.Identity]) -> bytes | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
 
+FULL = bool(os.environ.get("MESYX_FULL"))
+"""The long form: every place instead of a few."""
 T = TypeVar("T", bound=Callable[..., object])
 
 

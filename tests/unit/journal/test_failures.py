@@ -363,3 +363,42 @@ async def test_a_store_comes_with_its_manifests_or_not_at_all(tmp_path: Path) ->
         await journal.add_store(STORE, "alice", manifests)
     async with Journal.open(tmp_path) as journal:
         assert await journal.manifests(STORE) == [b"first", b"second"]
+
+
+@pytest.mark.parametrize("empty", [False, True])
+async def test_a_journal_whose_database_is_gone_is_not_made_anew(tmp_path: Path, empty: bool) -> None:
+    async with Journal.open(tmp_path) as journal:
+        await journal.put("space", {"key": b"value"})
+    kept = (tmp_path / "journal.db").read_bytes()
+    (tmp_path / "journal.db").unlink()
+    if empty:
+        (tmp_path / "journal.db").touch()
+    for _ in range(2):
+        with pytest.raises(Unreadable, match="not there any more"):
+            async with Journal.open(tmp_path):
+                pass
+    (tmp_path / "journal.db").write_bytes(kept)
+    async with Journal.open(tmp_path) as journal:
+        assert await journal.get("space", "key") == b"value"
+
+
+async def test_the_write_ahead_log_is_not_deleted_before_it_is_merged(tmp_path: Path) -> None:
+    """Even by a connection that could be the last: SQLite's own check lets itself be deceived."""
+    async with Journal.open(tmp_path) as journal:
+        await journal.put("space", {"key": b"value"})
+        other = sqlite3.connect(tmp_path / "journal.db")
+        assert other.execute("SELECT count(*) FROM row").fetchone() == (1,)
+        journal._writer._connection.close()
+        journal._writer._database.readers.dispose()
+        other.close()
+        assert (tmp_path / "journal.db-wal").stat().st_size > 0
+        journal._writer._connection = journal._writer._database.writer()
+        assert await journal.get("space", "key") == b"value"
+    assert (tmp_path / "journal.db-wal").stat().st_size == 0
+
+
+async def test_a_first_start_that_was_killed_before_there_was_a_schema_is_made_good(tmp_path: Path) -> None:
+    for name in ("lock", "journal.db"):
+        (tmp_path / name).touch()
+    async with Journal.open(tmp_path) as journal:
+        await journal.put("space", {"key": b"value"})
