@@ -10,16 +10,14 @@ import anyio
 import pytest
 
 from mesyx_core.api import Outcome
-from mesyx_core.journal import Journal
 from mesyx_core.node import outgoing
-from mesyx_core.node.home import parse_key
-from mesyx_core.outbox.days import SLOT, Days
+from mesyx_core.outbox.days import SLOT
 from mesyx_core.outbox.outbox import Outbox
 from mesyx_core.pipeline import Content, ToDay
 from mesyx_core.pipeline.body import SealedBody, Spool
-from mesyx_core.record import outgoing as record
-from mesyx_core.record.outgoing import Intent, Receipt, Request
-from tests.unit.node.world import Clock, Host, World, everything, make, turn, wait_for
+from mesyx_core.record.outgoing import Request
+from tests.unit.node.loot import Loot
+from tests.unit.node.world import Clock, World, make, turn, wait_for
 
 ID, OTHER, THIRD, LAST = (bytes([n]) * 16 for n in range(1, 5))
 BOB, CAROL, DAVE, ERIN = (f"{name}@example.net" for name in ("bob", "carol", "dave", "erin"))
@@ -57,28 +55,6 @@ async def send_large(world: World, id: bytes, recipient: str) -> None:
     spool.close()
 
 
-class Loot:
-    """A copy of a gateway's whole folder, in the hands of somebody who knows everything about Mesyx."""
-
-    def __init__(self, host: Host, folder: Path) -> None:
-        shutil.copytree(host.file.parent, folder, ignore=shutil.ignore_patterns("*.sock"))
-        self.state = folder / "state"
-        self.key = parse_key(self.state / "node.key", (self.state / "node.key").read_text().strip())
-
-    def files(self) -> dict[Path, bytes]:
-        return {path: path.read_bytes() for path in self.state.rglob("*") if path.is_file()}
-
-    async def opened(self, store: bytes) -> list[Request | Intent | Receipt]:
-        """All requests, intents and receipts that its keys open: its own and those of every day."""
-        days = Days.open(self.state / "days", self.key.seal_row, self.key.open_row)
-        held = [days.identity(day.id) for day in days]
-        days.close()
-        identities = [self.key.identity, *(one for one in held if one is not None)]
-        async with Journal.open(self.state / "journal") as journal:
-            found = [record.decode(one) for one in await everything(journal, store, identities)]
-        return [one for one in found if isinstance(one, Request | Intent | Receipt)]
-
-
 def test_who_seizes_the_gateway_the_day_after_reads_nothing_of_what_it_sent(world: World, tmp_path: Path) -> None:
     world.wire.answers = {CAROL: [LATER], ERIN: [Outcome(word="never", reason="550 no erin here")]}
     needles = [b"the old pier", *(name.encode() for name in (BOB, CAROL, DAVE, ERIN)), b"no erin here"]
@@ -91,7 +67,7 @@ def test_who_seizes_the_gateway_the_day_after_reads_nothing_of_what_it_sent(worl
             await wait_for("what was put off", lambda: _attempts(world, 1))
             keys = (world.gateway.state / "days").read_bytes()
             store = world.gateway.store.id
-            same_day = Loot(world.gateway, tmp_path / "the same day")
+            same_day = Loot(world.gateway.file.parent, tmp_path / "the same day")
             assert {one.id for one in await same_day.opened(store)} == {ID, OTHER}, "or this test would see nothing"
 
             world.clock.turn(minutes=6)
@@ -101,9 +77,9 @@ def test_who_seizes_the_gateway_the_day_after_reads_nothing_of_what_it_sent(worl
             first = next(iter(box.days))
             world.clock.turn(days=1, hours=2)
             await wait_for("the end of the day's key", lambda: _is(first.id not in box.days))
-            running = Loot(world.gateway, tmp_path / "while it runs")
+            running = Loot(world.gateway.file.parent, tmp_path / "while it runs")
             await world.gateway.end()
-            stopped = Loot(world.gateway, tmp_path / "stopped")
+            stopped = Loot(world.gateway.file.parent, tmp_path / "stopped")
 
             sealed = keys[:SLOT].rstrip(b"\0")[-80:]  # the first slot's private half, as it stood on the disk
             for loot in (running, stopped):
