@@ -235,11 +235,13 @@ def test_the_same_again_is_the_same_though_it_came_in_at_another_second(play, si
     async def scene(rig):
         async with rig.account(await rig.node("laptop")) as account:
             view, message = account.view("mutt"), mail(text="x" * size)
+            body = message.body
+            assert isinstance(body, Bytes)
 
             def handed_over(second: int) -> Message:
                 trace = b"Received: by localhost with ESMTPSA;\r\n\tFri, 2 Jan 2026 03:04:%02d +0000\r\n" % second
                 envelope = {**message.envelope, "trace": len(trace)}
-                return replace(message, body=Bytes(trace + message.body.data), envelope=envelope)
+                return replace(message, body=Bytes(trace + body.data), envelope=envelope)
 
             one = await view.submit(handed_over(5))
             assert await view.submit(handed_over(9)) == one
