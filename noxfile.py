@@ -113,26 +113,32 @@ def scenario(session: nox.Session) -> None:
         for file in sorted((ROOT / "plugins").glob("mesyx-*/tests/test_*.py"))
         if "mark.scenario" in file.read_text()
     ]
-    pytest(session, ROOT, "tests/scenario", *map(str, folders + marked))
+    pytest(session, ROOT, "tests/scenario", "tests/faults", *map(str, folders + marked))
 
 
 @nox.session
 def corpus(session: nox.Session) -> None:
     """The long form of the scenario with real mail: all 3,000 of MESYX_CORPUS."""
-    long_form(session, "test_corpus", "test_offline")
+    long_form(session, "tests/scenario/test_corpus.py", "tests/scenario/test_offline.py")
 
 
 @nox.session
 def kill(session: nox.Session) -> None:
     """The long form of the scenario with `kill -9`: the gateway 50 times under load, the client 20 times."""
-    long_form(session, "test_kill")
+    long_form(session, "tests/scenario/test_kill.py")
 
 
-def long_form(session: nox.Session, *modules: str) -> None:
+@nox.session
+def faults(session: nox.Session) -> None:
+    """The campaign of faults, each at every place; notes what came of each. `scenario` has its short form."""
+    long_form(session, "tests/faults")
+
+
+def long_form(session: nox.Session, *what: str) -> None:
     session.run(str(ROOT / "scripts" / "peers"), "--check", external=True)
     install(session, *PLUGINS)
     session.env["MESYX_FULL"] = "1"
-    pytest(session, ROOT, "-s", *(f"tests/scenario/{module}.py" for module in modules))
+    pytest(session, ROOT, "-s", *what)
 
 
 @nox.session

@@ -9,6 +9,7 @@ import ast
 import inspect
 import itertools
 import re
+import runpy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,13 @@ WIDTH = 96
 
 def pages() -> dict[str, str]:
     """File name to text."""
-    return {"config.md": config_page(), "cli.md": cli_page(), "api.md": api_page(), "contracts.md": testing_page()}
+    return {
+        "config.md": config_page(),
+        "cli.md": cli_page(),
+        "api.md": api_page(),
+        "contracts.md": testing_page(),
+        "faults.md": faults_page(),
+    }
 
 
 # --- mesyx.toml
@@ -262,6 +269,33 @@ def gate(test: Any) -> str:
     """When a test applies."""
     words = [*sorted(getattr(test, "declared", ())), *(f"not {w}" for w in sorted(getattr(test, "undeclared", ())))]
     return f" *({', '.join(words)})*" if words else ""
+
+
+# --- the campaign of faults
+
+
+def faults_page() -> str:
+    """The table of faults, with what came of each when all were last tried."""
+    table = runpy.run_path(str(REFERENCE.parents[1] / "tests" / "faults" / "table.py"))
+    came = table["outcomes"]()
+    rows = [
+        f"| {cell(f.what)} | {cell(f.where)} | {cell(f.then)} | `{f.id}` {came.get(f.id, 'not run yet')} |"
+        for f in table["faults"]()
+    ]
+    return (
+        "\n\n".join(
+            [
+                "# Faults",
+                NOTE,
+                "What goes wrong, where, and what must follow. `nox -s faults` tries each of these on real nodes, most of "
+                "them at many places; the last column names the fault in `tests/faults.toml` and what came of it when all "
+                "were last tried. Of every fault it also holds that nothing acknowledged is lost, nothing is there twice, "
+                "and no traceback is shown.",
+                "\n".join(["| fault | where | what must follow | outcome |", "| --- | --- | --- | --- |", *rows]),
+            ]
+        )
+        + "\n"
+    )
 
 
 def described(kind: type) -> str:

@@ -27,7 +27,7 @@ def script() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["config.md", "cli.md", "api.md", "contracts.md"])
+@pytest.mark.parametrize("page", ["config.md", "cli.md", "api.md", "contracts.md", "faults.md"])
 def test_the_reference_is_what_the_code_says(page: str) -> None:
     shown = (ROOT / "docs" / "reference" / page).read_text()
     assert shown == script().pages()[page], "run python scripts/reference.py"
