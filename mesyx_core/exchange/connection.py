@@ -169,11 +169,15 @@ class Connection:
     async def _do(self, job: Callable[[], Awaitable[None]]) -> None:
         try:
             await job()
-        except (*GONE, Over):
+        except Exception as error:
+            self._end(_single(error))
+
+    def _end(self, error: Exception) -> None:
+        if isinstance(error, (*GONE, Over)):
             self._scope.cancel()
-        except MesyxError as error:
+        elif isinstance(error, MesyxError):
             self._fail(error)
-        except Exception as error:  # a stranger must not take the listener down with what we did not foresee
+        else:  # a stranger must not take the listener down with what we did not foresee
             logger.error("a session ended in %s at %s", type(error).__name__, _place(error))
             self._fail(LinkFailed("this node failed inside; see its log"))
 
@@ -290,6 +294,13 @@ class Connection:
     def _fail(self, error: MesyxError) -> None:
         self._failure = self._failure or error
         self._scope.cancel()
+
+
+def _single(error: Exception) -> Exception:
+    """Of several tasks that failed at once, what the peer should hear of."""
+    while isinstance(error, ExceptionGroup):
+        error = next((one for one in error.exceptions if isinstance(one, MesyxError)), error.exceptions[0])
+    return error
 
 
 def _place(error: BaseException) -> str:

@@ -26,6 +26,8 @@ PAUSE: Final = 0.1
 MAX_ASKS: Final = 64
 LOOK: Final = 1000
 """Blobs taken from the journal's list at a time."""
+PATIENCE: Final = 30.0
+"""Seconds without a piece after which another session may fetch the blob instead."""
 _MAX_REFUSED: Final = 4096
 
 
@@ -69,6 +71,8 @@ class Fetch:
         self._arrived = arrived
         self._look = anyio.Event()
         self._absent: set[bytes] = set()
+        self._late: set[bytes] = set()
+        """Blobs that were once given up here for want of pieces: these may still come."""
         self._pieces: dict[bytes, MemoryObjectSendStream[Piece | Absent]] = {}
 
     def wake(self) -> None:
@@ -82,14 +86,15 @@ class Fetch:
             self.wake()
             return
         pieces = self._pieces.get(frame.blob)
-        if pieces is None and isinstance(frame, Absent):  # the second word of a peer that dropped it under us
-            return
+        if pieces is None and (isinstance(frame, Absent) or frame.blob in self._late):
+            return  # the second word of a peer that dropped it under us, or one that was too slow
         if pieces is None:
             raise Violation("a piece of a blob that was not asked for")
         try:
             pieces.send_nowait(frame)
         except anyio.WouldBlock:
-            raise Violation("more of a blob than was asked for") from None
+            if frame.blob not in self._late:
+                raise Violation("more of a blob than was asked for") from None
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -117,10 +122,15 @@ class Fetch:
                 self._arrived(blob)
             else:
                 self._absent.add(blob)
+        except TimeoutError:
+            self._late.add(blob)
         finally:
             self._pieces.pop(blob, None)
             self._claims.release(blob)
             slots.release_on_behalf_of(blob)
+        if blob in self._late:  # whoever else waits for it is next, then we again
+            await anyio.sleep(3 * PAUSE)
+            self.wake()
 
     async def _fetch(self, blob: bytes, size: int) -> bool:
         sender, receiver = anyio.create_memory_object_stream[Piece | Absent](AHEAD)
@@ -134,11 +144,16 @@ class Fetch:
                     self._session.send(Ask(blob, asked, min(PIECE, size - asked)))
                     asked += PIECE
                 self._send()
-                frame = await receiver.receive()
+                with anyio.fail_after(PATIENCE):
+                    frame = await receiver.receive()
                 if isinstance(frame, Absent):
                     return False
-                if frame.offset != partial.offset or not frame.data:
+                if frame.offset != partial.offset and blob in self._late:  # asked for twice, as the first was so late
+                    continue
+                if frame.offset != partial.offset:
                     raise Violation("a piece of a blob that does not follow the one before")
+                if len(frame.data) != min(PIECE, size - frame.offset):
+                    raise Violation("a piece of a blob that is not as long as asked for")
                 await partial.append(frame.data)
                 ahead = AHEAD
             await partial.finish()
