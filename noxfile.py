@@ -124,8 +124,9 @@ def corpus(session: nox.Session) -> None:
 
 @nox.session
 def kill(session: nox.Session) -> None:
-    """The long form of the scenario with `kill -9`: the gateway 50 times under load, the client 20 times."""
-    long_form(session, "tests/scenario/test_kill.py")
+    """The long forms of the scenarios with `kill -9`: the gateway 50 times under load, the client 20 times; and as mail
+    goes out, 20 times each."""
+    long_form(session, "tests/scenario/test_kill.py", "tests/scenario/test_submission_kill.py")
 
 
 @nox.session
