@@ -13,7 +13,6 @@ from typing import Final, NamedTuple, Protocol
 
 from mesyx_core.journal import Journal
 from mesyx_core.journal.journal import RowChange
-from mesyx_core.outbox.days import Days
 from mesyx_core.record import content, payloads
 from mesyx_core.record.content import Content
 from mesyx_core.record.entry import Entry, Header, Kind, Origin, decode_header
@@ -27,8 +26,6 @@ from mesyx_core.vault.seal import SealError
 
 log = logging.getLogger(__name__)
 
-CURSORS: Final = "outbox/cursors"
-EPOCHS: Final = "outbox/epochs"
 BATCH: Final = 2000
 OPENED: Final = 256
 """Entries whose contents are read at a time: at most 1 MiB each."""
@@ -54,6 +51,12 @@ class Heard(NamedTuple):
     content: Content
     roles: frozenset[str]
     """What its writer may do."""
+
+
+class Identities(Protocol):
+    """The recipients of the day that are held."""
+
+    def identity(self, id: bytes) -> age.Identity | None: ...
 
 
 class Take(Protocol):
@@ -98,11 +101,15 @@ class Follower:
         self,
         journal: Journal,
         key: NodeKey,
-        days: Days,
+        days: Identities,
         rows: Rows,
         authority: Callable[[bytes], Authority | None],
         take: Take,
+        space: str = "outbox",
     ) -> None:
+        """`space` is where its rows are: two followers of one node have two."""
+        self._cursor_rows = f"{space}/cursors"
+        self._epoch_rows = f"{space}/epochs"
         self._journal = journal
         self._key = key
         self._days = days
@@ -115,10 +122,10 @@ class Follower:
 
     async def load(self) -> None:
         """Where it had come to, before anything else is asked of it."""
-        for name, data in (await self._rows.all(CURSORS)).items():
+        for name, data in (await self._rows.all(self._cursor_rows)).items():
             seq, holes, skipped = encoding.decode(data, limit=1 << 20)
             self._cursors[_origin(name)] = Cursor(seq, set(holes), skipped)
-        for name, data in (await self._rows.all(EPOCHS)).items():
+        for name, data in (await self._rows.all(self._epoch_rows)).items():
             seq, kind, id = encoding.decode(data, limit=1024)
             origin, _, number = name.rpartition("/")
             self._epochs.setdefault(_origin(origin), {})[int(number)] = Ours(seq, Target(kind, id))
@@ -130,7 +137,7 @@ class Follower:
     def skip(self, origin: Origin, seq: int) -> list[RowChange]:
         """Read this log from after `seq` on only: what came before is reflected in the rows. Changes to commit."""
         cursor = self._cursors[origin] = Cursor(seq, skipped=seq)
-        return self._rows.sealed(CURSORS, {_name(origin): cursor.dump()})
+        return self._rows.sealed(self._cursor_rows, {_name(origin): cursor.dump()})
 
     async def follow(self, store: bytes, wanted: Callable[[Origin], bool]) -> None:
         """Read on in the store's logs that are wanted: this node's own first, since they say what was done already."""
@@ -171,7 +178,7 @@ class Follower:
                 del epochs[number]
                 self._seeds.pop((origin, number), None)
                 changes[f"{_name(origin)}/{number}"] = None
-        return self._rows.sealed(EPOCHS, changes)
+        return self._rows.sealed(self._epoch_rows, changes)
 
     # --- one log ------------------------------------------------------------------------------------------------------
 
@@ -194,9 +201,9 @@ class Follower:
         self._epochs.setdefault(origin, {}).update(learnt)
         heard, absent = await self._read(origin, wanted)
         moved = Cursor(last, set(sorted(cursor.holes | absent)[-HOLES:]))
-        rows = self._rows.sealed(CURSORS, {_name(origin): moved.dump()})
+        rows = self._rows.sealed(self._cursor_rows, {_name(origin): moved.dump()})
         rows += self._rows.sealed(
-            EPOCHS,
+            self._epoch_rows,
             {f"{_name(origin)}/{n}": encoding.encode([one.seq, *one.target]) for n, one in learnt.items()},
         )
         await self._take(heard, rows)
@@ -208,7 +215,7 @@ class Follower:
         heard, absent = await self._read(origin, sorted(cursor.holes)[:OPENED])
         if heard:
             left = cursor.holes - {one.seq for one in heard} | absent
-            rows = self._rows.sealed(CURSORS, {_name(origin): Cursor(cursor.seq, left, cursor.skipped).dump()})
+            rows = self._rows.sealed(self._cursor_rows, {_name(origin): Cursor(cursor.seq, left, cursor.skipped).dump()})
             await self._take(heard, rows)
             cursor.holes = left
 

@@ -170,9 +170,11 @@ class Account(NamedTuple):
     """Instance through which the node opens it; empty is the one of that use."""
     settings: Mapping[str, JsonValue] = {}
     secrets: Mapping[str, str] = {}
+    time: int = 0
+    """Of what is said of one account on one node, the latest counts."""
 
     def pack(self) -> bytes:
-        value = [self.name, self.use, self.node, self.via, dict(self.settings), dict(self.secrets)]
+        value = [self.name, self.use, self.node, self.via, dict(self.settings), dict(self.secrets), self.time]
         return content.pack_inner("account", value)
 
 
@@ -181,6 +183,7 @@ class AccountRemoved(NamedTuple):
 
     name: str
     node: bytes
+    time: int = 0
 
     def pack(self) -> bytes:
         return content.pack_inner("account", list(self))
@@ -286,10 +289,10 @@ def _fate(value: Any) -> Fate:
 def decode_account(value: Any) -> Account | AccountRemoved:
     """Raises RecordError."""
     what = "an account"
-    items = shape.array(value, what, most=6)
-    if len(items) == 2:
-        return AccountRemoved(_name(items[0], what), shape.octets(items[1], what, shape.KEY))
-    name, use, node, via, settings, secrets = shape.array(value, what, 6)
+    items = shape.array(value, what, most=7)
+    if len(items) == 3:
+        return AccountRemoved(_name(items[0], what), shape.octets(items[1], what, shape.KEY), _time(items[2], what))
+    name, use, node, via, settings, secrets, time = shape.array(value, what, 7)
     return Account(
         _name(name, what),
         _name(use, what),
@@ -297,6 +300,7 @@ def decode_account(value: Any) -> Account | AccountRemoved:
         shape.text(via, what, MAX_NAME),
         _table(settings, what, _json),
         _table(secrets, what, _secret),
+        _time(time, what),
     )
 
 

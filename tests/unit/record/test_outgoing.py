@@ -62,9 +62,9 @@ HELD: dict[str, Told] = {
         ),
     ),
     "account": Account(
-        "libera", "irc", NODE, "", {"nick": "alice", "tls": True, "channels": ["#mesyx"]}, {"password": "geheim"}
+        "libera", "irc", NODE, "", {"nick": "alice", "tls": True, "channels": ["#mesyx"]}, {"password": "geheim"}, TIME
     ),
-    "account-removed": AccountRemoved("libera", NODE),
+    "account-removed": AccountRemoved("libera", NODE, TIME),
 }
 
 
