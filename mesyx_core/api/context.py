@@ -132,7 +132,8 @@ class Context(Protocol):
         taken now: then nothing is kept, offer them again later."""
 
     async def signal(self, name: str, value: JsonValue) -> None:
-        """An event to attached clients: sealed, never logged, may be lost."""
+        """An event of an account to the clients of its store that have a program attached (`View.events`): sealed,
+        never logged, may be lost. An instance of the node's own speaks for no one store: it tells nobody."""
 
     async def login(self, name: str, proof: Callable[[bytes], bool]) -> View:
         """The view of store `name`. `proof` is tried on the verifier of each of its app passwords (see

@@ -174,6 +174,16 @@ class Changed:
     """UID to all its flags now."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What an account on a gateway tells those who are attached, and nobody keeps."""
+
+    account: str
+    name: str
+    """What kind of event, as the plugin calls it."""
+    value: JsonValue
+
+
 class View(Protocol):
     """One store, opened by one log-in. Every method may raise Locked (key not open) or Refused (reason)."""
 
@@ -236,4 +246,10 @@ class View(Protocol):
         What has changed before the call comes at once, and a view's own changes are among it."""
 
     def ask(self, account: str, name: str, value: JsonValue) -> AsyncIterator[JsonValue]:
-        """A request to whatever holds `account` on a gateway, and its replies."""
+        """A request to whatever holds the store's `account` on a gateway (`Answers.answer`), and its answers as they
+        come, for at most two minutes. Nothing of it is kept anywhere. Raises Refused when there is no such account or
+        it refuses, Temporary when no answer comes."""
+
+    def events(self) -> AsyncIterator[Event]:
+        """What the store's accounts tell by `Context.signal`, from now on; never ends by itself, and may have gaps.
+        While it is read, the gateways know that somebody is attached."""

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "store": "store",
     "node": "node",
     "login": "login",
+    "account": "account",
     "queue": "queue",
     "trace": "watch",
     "plugin": "plugin",

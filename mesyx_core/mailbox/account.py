@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-from mesyx_core.api import Message, View
+from pydantic import JsonValue
+
+from mesyx_core.api import Event, Message, View
 from mesyx_core.journal import Journal
-from mesyx_core.mailbox import directory, schema
+from mesyx_core.mailbox import accounts, directory, schema
+from mesyx_core.mailbox.accounts import Noted
 from mesyx_core.mailbox.feed import Feed, Progress
 from mesyx_core.mailbox.gateways import granted_by
 from mesyx_core.mailbox.keeping import Keeper
@@ -50,6 +53,16 @@ class Writer(Protocol):
         """This node's key."""
 
 
+class Signals(Protocol):
+    """How an account reaches what other nodes hold."""
+
+    def ask(self, node: bytes, account: str, name: str, value: JsonValue) -> AsyncGenerator[JsonValue, None]:
+        """A request to an account that a node holds. Raises Refused, Temporary."""
+
+    def events(self) -> AsyncGenerator[Event, None]:
+        """Events of the store's accounts, from now on; while it is read, somebody counts as attached."""
+
+
 class Trace(NamedTuple):
     """What became of an entry here."""
 
@@ -74,6 +87,7 @@ class Account:
         clock: Callable[[], float],
         random: Callable[[int], bytes],
         settled: Callable[[], bool] = lambda: True,
+        signals: Signals | None = None,
     ) -> None:
         folder.parent.mkdir(mode=0o700, exist_ok=True)  # parents=True would make it readable by others
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -84,6 +98,7 @@ class Account:
         self.random = random
         self.journal = journal
         self.authority = authority
+        self.signals = signals
         self.changing = asyncio.Lock()
         """One change at a time, so that each sees what the one before did."""
         database = open_database(
@@ -119,14 +134,16 @@ class Account:
         clock: Callable[[], float],
         random: Callable[[int], bytes],
         settled: Callable[[], bool] = lambda: True,
+        signals: Signals | None = None,
     ) -> AsyncIterator[Account]:
         """Open the index in `folder`, or make it. `clock` tells Unix seconds; `settled` whether other nodes have told
-        since the start what they know: before, nothing is sealed again. Raises Locked when no identity opens it.
+        since the start what they know: before, nothing is sealed again; `signals` reach other nodes, where there are
+        any. Raises Locked when no identity opens it.
 
         `run` must run for anything to appear, and must have ended before the block is left.
         """
         account = await asyncio.to_thread(
-            cls, folder, store, name, journal, authority, identities, writer, clock, random, settled
+            cls, folder, store, name, journal, authority, identities, writer, clock, random, settled, signals
         )
         try:
             yield account
@@ -172,6 +189,23 @@ class Account:
         """Judge again what was passed over because its node was no member."""
         self.feed.retry("member", "locked")
         self.outbound.wake()
+
+    async def accounts(self) -> list[Noted]:
+        """The person's accounts on other networks."""
+        return await asyncio.to_thread(self._accounts)
+
+    def _accounts(self) -> list[Noted]:
+        with self.ledger.database.read() as db:
+            return accounts.listing(db)
+
+    async def account_told(self, name: str, node: bytes) -> int:
+        """When something was last said of an account on a node, in Unix seconds; 0 when nothing was."""
+
+        def work() -> int:
+            with self.ledger.database.read() as db:
+                return accounts.latest(db, name, node)
+
+        return await asyncio.to_thread(work)
 
     async def status(self) -> Progress:
         """How far the store is opened."""

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mesyx_core.api import Changed, Locked
-from mesyx_core.mailbox import applying, submissions
+from mesyx_core.mailbox import accounts, applying, submissions
 from mesyx_core.mailbox.contents import Contents, Inside
 from mesyx_core.mailbox.ledger import Change, Ledger
 from mesyx_core.mailbox.model import Why
 from mesyx_core.mailbox.opening import Deed, Item, Later, Letter, NewEpoch, Nothing, Violation, Word
 from mesyx_core.mailbox.shelf import Shelf
 from mesyx_core.record.ops import OpsError
+from mesyx_core.record.outgoing import Account, AccountRemoved
 from mesyx_core.record.payloads import Target
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,10 @@ def _letter(change: Change, letter: Letter) -> None:
 
 def _word(change: Change, word: Word) -> None:
     if change.use(word.entry, word.place):
-        submissions.tell(change, word.entry, word.value, word.day)
+        if isinstance(word.value, Account | AccountRemoved):
+            accounts.tell(change, word.entry, word.value)
+        else:
+            submissions.tell(change, word.entry, word.value, word.day)
         change.passed(word.entry)
     else:
         change.violation(word.entry, _REPEATED)

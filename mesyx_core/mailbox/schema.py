@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 COMMON: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
@@ -76,6 +76,9 @@ COMMON: Final = (
        entry INTEGER NOT NULL, PRIMARY KEY (submission, gateway, number)) WITHOUT ROWID""",
     """CREATE TABLE intent (submission BLOB, gateway BLOB, number INTEGER, attempt INTEGER NOT NULL,
        time INTEGER NOT NULL, entry INTEGER NOT NULL, PRIMARY KEY (submission, gateway, number)) WITHOUT ROWID""",
+    # Accounts on other networks, and which node holds them; one that was removed stays, so that older words end there.
+    """CREATE TABLE account (name TEXT, node BLOB, rank BLOB NOT NULL, time INTEGER NOT NULL, removed INTEGER NOT NULL,
+       use TEXT NOT NULL, via TEXT NOT NULL, settings TEXT NOT NULL, PRIMARY KEY (name, node)) WITHOUT ROWID""",
 )
 
 KEYSET: Final = (

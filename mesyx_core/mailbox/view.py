@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from pydantic import JsonValue
 
 from mesyx_core import api
-from mesyx_core.api import Body, Changed, Done, Field, Locked, Message, Query, Refused, Row, Temporary, Uids
+from mesyx_core.api import Body, Changed, Done, Event, Field, Locked, Message, Query, Refused, Row, Temporary, Uids
 from mesyx_core.mailbox import directory, names, submitting
 from mesyx_core.mailbox.composing import Composer, Draft
 from mesyx_core.mailbox.contents import Outline
@@ -257,9 +257,21 @@ class AccountView:
 
     async def ask(self, account: str, name: str, value: JsonValue) -> AsyncIterator[JsonValue]:
         """As api.View."""
-        for refused in (Refused(f"no gateway holds an account {account}"),):
-            raise refused
-            yield None
+        held = [one for one in await self._account.accounts() if one.name == account]
+        if not held or self._account.signals is None:
+            raise Refused(f"no gateway holds an account {account}", "`mesyx account list` shows those that there are")
+        node = max(held, key=lambda one: one.time).node
+        async with contextlib.aclosing(self._account.signals.ask(node, account, name, value)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def events(self) -> AsyncIterator[Event]:
+        """As api.View."""
+        if self._account.signals is None:
+            return
+        async with contextlib.aclosing(self._account.signals.events()) as events:
+            async for event in events:
+                yield event
 
     # --- reading -----------------------------------------------------------------------------------------------------
 

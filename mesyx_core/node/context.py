@@ -116,7 +116,7 @@ class InstanceContext:
         return await self._node.accept(messages, f"instance/{self._instance.path}", state or {})
 
     async def signal(self, name: str, value: JsonValue) -> None:
-        """Nobody is attached until signals cross nodes; an event that may be lost is."""
+        """An instance speaks for no one store, so there is nobody to tell; see `AccountContext`."""
 
     async def login(self, name: str, proof: Callable[[bytes], bool]) -> View:
         return await self._node.logins.open(name, proof)

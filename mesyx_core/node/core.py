@@ -32,6 +32,7 @@ from mesyx_core.exchange.join import Joining
 from mesyx_core.exchange.service import Exchange
 from mesyx_core.journal import Draft, Journal, Log, PendingBlob
 from mesyx_core.journal.journal import RowChange
+from mesyx_core.node.accounts import Accounts
 from mesyx_core.node.addresses import Addresses
 from mesyx_core.node.clock import now
 from mesyx_core.node.faults import single
@@ -41,6 +42,7 @@ from mesyx_core.node.logins import Logins, Open
 from mesyx_core.node.mailboxes import Mailboxes
 from mesyx_core.node.outgoing import Outgoing
 from mesyx_core.node.peers import Peers
+from mesyx_core.node.remote import Events
 from mesyx_core.node.room import Room
 from mesyx_core.node.rows import SealedRows
 from mesyx_core.node.secrets import Keyring, passphrase
@@ -101,6 +103,8 @@ class Node:
         )
         self.outgoing = Outgoing(self)
         self.summaries = Summaries(self)
+        self.accounts = Accounts(self)
+        self.events = Events(self)
         self.started = time.monotonic()
         self.tasks: TaskGroup | None = None
         self.owner_key: Path | None = None
@@ -140,6 +144,7 @@ class Node:
             await node.stores.load()
             await node.addresses.load()
             await node.logins.load()
+            await node.accounts.load()
             stack.push_async_callback(node.stores.end)
             node.tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(node.tasks.cancel_scope.cancel)
@@ -170,6 +175,7 @@ class Node:
         self.config = fresh
         done = await self.instances.replace(bound)
         self.outgoing.refresh()
+        self.accounts.refresh()
         return done
 
     # --- the way in -------------------------------------------------------------------------------------------------
@@ -210,6 +216,7 @@ class Node:
         if await self.stores.take(store, document):
             self.mailboxes.manifest_changed(store)
             self.peers.refresh()
+            self.accounts.refresh()
 
     async def _joined(self, joining: Joining) -> None:
         """A client made this node a member. Harmless to repeat; refuses when an address is another store's."""

@@ -17,6 +17,7 @@ from mesyx_core.mailbox.outbound import Part
 from mesyx_core.node import faults
 from mesyx_core.node.clock import now
 from mesyx_core.node.outgoing import Sync
+from mesyx_core.node.remote import Remote
 from mesyx_core.node.secrets import Secrets
 from mesyx_core.node.stores import Store
 from mesyx_core.pipeline import Content, ToDay
@@ -72,6 +73,7 @@ class Mailboxes:
                 lambda: now().timestamp(),
                 os.urandom,
                 lambda: self._sync(store.id),
+                Remote(node, store.id),
             )
         )
         scope, done = anyio.CancelScope(), anyio.Event()

@@ -99,6 +99,7 @@ async def _serve(node: Node, ready: Callable[[Node], None], stop: anyio.Event | 
             tasks.start_soon(node.peers.run)
             tasks.start_soon(node.outgoing.run)
             tasks.start_soon(node.exchange.run)
+            tasks.start_soon(node.accounts.run)
             if stop is None:
                 settle()
             ready(node)

@@ -215,7 +215,8 @@ class Follower:
         heard, absent = await self._read(origin, sorted(cursor.holes)[:OPENED])
         if heard:
             left = cursor.holes - {one.seq for one in heard} | absent
-            rows = self._rows.sealed(self._cursor_rows, {_name(origin): Cursor(cursor.seq, left, cursor.skipped).dump()})
+            moved = Cursor(cursor.seq, left, cursor.skipped)
+            rows = self._rows.sealed(self._cursor_rows, {_name(origin): moved.dump()})
             await self._take(heard, rows)
             cursor.holes = left
 

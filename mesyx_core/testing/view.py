@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import anyio
+from anyio.streams.memory import MemoryObjectSendStream
 from pydantic import JsonValue
 
 from mesyx_core import mime
@@ -19,6 +21,7 @@ from mesyx_core.api import (
     Create,
     Delete,
     Done,
+    Event,
     Field,
     File,
     Flag,
@@ -36,6 +39,7 @@ from mesyx_core.testing.query import matches
 from mesyx_core.wire import addresses
 
 _BATCH = 64
+_EVENTS = 256
 _USES = {use: use for use in ("Sent", "Drafts", "Trash", "Junk", "Archive")}
 
 
@@ -100,6 +104,9 @@ class MemoryView:
         """What was to be sent, whole: Bcc included."""
         self.fails: Exception | None = None
         """What `submit` raises, if anything: to see how an access says it."""
+        self.asked: dict[str, Mapping[str, Sequence[JsonValue]]] = {}
+        """By account, what its gateway answers to requests."""
+        self._listening: set[MemoryObjectSendStream[Event]] = set()
         for name in ("INBOX", *_USES):
             self._create(name)
 
@@ -320,8 +327,26 @@ class MemoryView:
         self._news = anyio.Event()
 
     async def ask(self, account: str, name: str, value: JsonValue) -> AsyncIterator[JsonValue]:
-        raise Refused("nothing holds this account")
-        yield None
+        if account not in self.asked:
+            raise Refused("nothing holds this account")
+        for answer in self.asked[account].get(name, ()):
+            yield answer
+
+    async def events(self) -> AsyncIterator[Event]:
+        send, receive = anyio.create_memory_object_stream[Event](_EVENTS)
+        self._listening.add(send)
+        try:
+            with send, receive:
+                async for event in receive:
+                    yield event
+        finally:
+            self._listening.discard(send)
+
+    def tell(self, event: Event) -> None:
+        """What an account tells those who are attached."""
+        for one in self._listening:
+            with suppress(anyio.WouldBlock):
+                one.send_nowait(event)
 
 
 def _within(rows: Mapping[int, Filed], uids: Uids) -> list[tuple[int, Filed]]:

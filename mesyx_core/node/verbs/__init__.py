@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import JsonValue
 
 from mesyx_core.api import Refused
-from mesyx_core.node.verbs import addresses, health, invitations, logins, queue, stores
+from mesyx_core.node.verbs import accounts, addresses, health, invitations, logins, queue, stores
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -37,6 +37,9 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         "login.add": logins.add,
         "login.list": logins.listing,
         "login.remove": logins.remove,
+        "account.add": accounts.add,
+        "account.list": accounts.listing,
+        "account.remove": accounts.remove,
         "queue.list": queue.listing,
         "queue.retry": queue.retry,
         "queue.drop": queue.drop,

@@ -56,7 +56,9 @@ class PostOffice:
         self.away = True
         """Whether nobody answers; `mesyx_core.testing` opens it."""
         self.opened: list[str] = []
-        """Boxes that accounts have open."""
+        """Names of the boxes that accounts have open,"""
+        self.boxes: list[Box] = []
+        """and the accounts themselves."""
         self._letters: dict[str, list[Letter]] = {}
         self._waiting: set[anyio.Event] = set()
 
@@ -108,18 +110,42 @@ class PostOffice:
     async def _account(self, role: OfficeEgress, account: Subscription, context: Context) -> AsyncIterator[Box]:
         if account.password.get_secret_value() == "wrong":
             raise Refused("the office knows no such box or password")
+        box = Box(account.box, account.password.get_secret_value(), context)
         self.opened.append(account.box)
+        self.boxes.append(box)
         try:
-            yield Box(account.box)
+            yield box
         finally:
             self.opened.remove(account.box)
+            self.boxes.remove(box)
 
 
 @dataclass(eq=False)
 class Box:
-    """An account at work."""
+    """An account at work. Implements `api.Answers`."""
 
     name: str
+    password: str = field(repr=False)
+    context: Context
+
+    async def answer(self, name: str, value: JsonValue) -> AsyncIterator[JsonValue]:
+        if name != "box":
+            raise Refused(f"a box is not asked for {name}")
+        yield self.name
+        yield value
+
+    async def take(self, sender: str, body: bytes) -> bool:
+        """A letter for the box: whether it was taken in."""
+        letter = Message(
+            kind="line",
+            time=self.context.now(),
+            network="office",
+            conversation=self.name,
+            sender=sender,
+            body=Bytes(body),
+        )
+        (verdict,) = await self.context.accept([letter])
+        return verdict.word == "accept"
 
 
 class OfficeIngress:
