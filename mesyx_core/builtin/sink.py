@@ -1,4 +1,6 @@
-"""The memory egress: keeps what it was given, in memory alone, and answers as its config says. To try things out."""
+"""The memory egress: keeps what it was given, in memory alone, and answers as its config says. To try things out.
+
+People's accounts with it are boxes that are open while the account is, and say again what they are asked to `echo`."""
 
 from __future__ import annotations
 
@@ -6,9 +8,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr
 
-from mesyx_core.api import Context, Egress, Message, Outcome, Provider
+from mesyx_core.api import Context, Egress, Message, Outcome, Provider, Refused
 
 Word: TypeAlias = Literal["sent", "later", "never"]
 KEPT: Final = 10_000
@@ -22,6 +24,17 @@ class SinkConfig(BaseModel):
 
     answers: Annotated[tuple[Word, ...], Field(min_length=1, examples=[["later", "sent"]])] = ("sent",)
     """What becomes of each recipient at the first attempt, the second …; the last one holds from then on."""
+
+
+class BoxAccount(BaseModel):
+    """An account of `[egress.memory]`, as `mesyx account add` makes one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+
+    box: Annotated[str, Field(min_length=1, max_length=64, examples=["alice"])]
+    """Name of the box."""
+    password: Annotated[SecretStr, Field(min_length=1)]
+    """Any will do but `wrong`."""
 
 
 class Given(NamedTuple):
@@ -41,11 +54,34 @@ class Sink:
     def provider(self, name: str = "memory", network: str = "mail") -> Provider:
         """The egress that sends here."""
         summary = "Keeps what it is given in memory, and sends nothing"
-        return Provider(name=name, config=SinkConfig, open=self._open, summary=summary, network=network)
+        return Provider(
+            name=name,
+            config=SinkConfig,
+            open=self._open,
+            account=BoxAccount,
+            open_account=self._account,
+            summary=summary,
+            network=network,
+        )
 
     @asynccontextmanager
     async def _open(self, config: SinkConfig, context: Context) -> AsyncIterator[Egress]:
         yield MemoryEgress(self, config)
+
+    @asynccontextmanager
+    async def _account(self, role: MemoryEgress, account: BoxAccount, context: Context) -> AsyncIterator[MemoryBox]:
+        if account.password.get_secret_value() == "wrong":
+            raise Refused("the password of this box is another")
+        yield MemoryBox()
+
+
+class MemoryBox:
+    """Implements `api.Answers`."""
+
+    async def answer(self, name: str, value: JsonValue) -> AsyncIterator[JsonValue]:
+        if name != "echo":
+            raise Refused("a box in memory answers to echo alone")
+        yield value
 
 
 class MemoryEgress:
