@@ -56,7 +56,6 @@ def test_a_secret_is_asked_for_on_a_terminal_alone(asked: list[Any], monkeypatch
     result = run(*ADD, "--secret", "password")
     assert result.exit_code == exits.USAGE
     assert "no terminal" in result.output
-    monkeypatch.setattr(account.sys.stdin.__class__, "isatty", lambda self: True, raising=False)
     monkeypatch.setattr(click, "prompt", lambda *words, **how: "typed" if how["hide_input"] else "shown")
     monkeypatch.setattr(account, "_asked", lambda key: str(click.prompt(key, hide_input=True)))
     assert run(*ADD, "--secret", "password").exit_code == 0
