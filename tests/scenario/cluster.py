@@ -178,13 +178,22 @@ class Pair:
         return self.client.ports["imap"]
 
 
-def gateway(folder: Path, extra: str = "") -> Node:
+def peers(node: Node) -> list[dict[str, Any]]:
+    """The other members of a running node's first store, as its status has them."""
+    found: list[dict[str, Any]] = node.ask("status")["stores"][0]["peers"]
+    return found
+
+
+def gateway(folder: Path, extra: str = "", *, transport: str = "") -> Node:
+    """`transport`: what [transport.https] says, instead of a port of its own."""
     node = Node(folder, ("accept", "exchange"), ports={"smtp": free_port(), "https": free_port()})
+    port = node.ports["https"]
     node.init()
     node.configure(
         f'\n[ingress.mx]\nuse = "smtp"\nlisten = "127.0.0.1:{node.ports["smtp"]}"\n'
-        f'\n[transport.https]\nlisten = "127.0.0.1:{node.ports["https"]}"\n'
-        f'address = "https://127.0.0.1:{node.ports["https"]}"\n{extra}'
+        + "\n[transport.https]\n"
+        + (transport or f'listen = "127.0.0.1:{port}"\naddress = "https://127.0.0.1:{port}"\n')
+        + extra
     )
     return node
 
@@ -200,10 +209,16 @@ def client(folder: Path, extra: str = "") -> Node:
 
 
 def joined(folder: Path, stack: ExitStack, *, gateway_extra: str = "", client_extra: str = "") -> Pair:
-    """Both nodes running, a store made, the gateway a member, an app password given: by the commands of the README."""
+    """A new pair, joined."""
     pair = Pair(gateway(folder / "mx1", gateway_extra), client(folder / "laptop", client_extra))
     stack.callback(pair.gateway.kill)
     stack.callback(pair.client.kill)
+    join(pair)
+    return pair
+
+
+def join(pair: Pair) -> None:
+    """Both nodes running, a store made, the gateway a member, an app password given: by the commands of the README."""
     assert pair.client.passphrase is not None
     pair.gateway.start()
     pair.kit = pair.client.cli("store", "create", pair.user, "--passphrase-file", pair.client.passphrase).stdout
@@ -213,7 +228,6 @@ def joined(folder: Path, stack: ExitStack, *, gateway_extra: str = "", client_ex
     pair.client.cli("store", "add-node", pair.user, invitation, "--passphrase-file", pair.client.passphrase)
     login = pair.client.cli("login", "add", pair.user, "--label", "tests").stdout.splitlines()[-1]
     pair.password = login.split()[-1]
-    return pair
 
 
 @contextmanager

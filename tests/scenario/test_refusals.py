@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mesyx_core.cli import exits
-from tests.scenario.cluster import MESYX, Node, Pair, client, gateway, run, wait_for
+from tests.scenario.cluster import MESYX, Node, Pair, client, gateway, peers, run, wait_for
 
 pytestmark = pytest.mark.scenario
 
@@ -220,12 +220,6 @@ def test_a_gateway_that_is_away_is_shown_with_the_reason(pair: Pair) -> None:
     wait_for("the connection", lambda: [p for p in peers(pair.client) if p["state"] == "connected"])
 
 
-def peers(node: Node) -> list[dict[str, str]]:
-    """Of the first store."""
-    found: list[dict[str, str]] = node.ask("status")["stores"][0]["peers"]
-    return found
-
-
 def test_peers_that_reset_at_once_end_no_listener(pair: Pair) -> None:
     for port in (pair.gateway.ports["https"], pair.smtp, pair.imap):
         for first in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05garbage"):
@@ -237,26 +231,3 @@ def test_peers_that_reset_at_once_end_no_listener(pair: Pair) -> None:
     for node in (pair.gateway, pair.client):
         assert not any(each["restarts"] for each in node.ask("status")["instances"])
         assert " ERROR " not in node.log.read_text()
-
-
-def test_reload_restarts_what_changed_and_leaves_the_rest(pair: Pair) -> None:
-    before = {each["instance"]: each for each in pair.gateway.ask("status")["instances"]}
-    with socket.create_connection(("127.0.0.1", pair.smtp)) as smtp:
-        smtp.settimeout(10)
-        assert smtp.recv(100).startswith(b"220 ")
-        text = pair.gateway.config.read_text()
-        pair.gateway.configure(
-            "\n[filter.rules]\n[[filter.rules.rule]]\nsender = '*@spam.example'\naction = 'reject'\n"
-        )
-        assert "started" in pair.gateway.cli("reload").stdout
-        after = {each["instance"]: each for each in pair.gateway.ask("status")["instances"]}
-        assert after.keys() - before.keys() == {"filter.rules"}
-        smtp.sendall(b"NOOP\r\n")
-        assert smtp.recv(100).startswith(b"250 ")
-        pair.gateway.configure("nonsense = 1\n")
-        refused(pair.gateway.cli("reload", check=False), exits.CONFIG, "unknown key")
-        smtp.sendall(b"NOOP\r\n")
-        assert smtp.recv(100).startswith(b"250 ")
-        pair.gateway.config.write_text(text)
-        pair.gateway.cli("reload")
-    assert [peer["state"] for peer in peers(pair.client)] == ["connected"]

@@ -6,18 +6,16 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
-from anyio.abc import ByteStream, SocketAttribute, TaskGroup
+from anyio.abc import ByteStream
 from mesyx_https.config import HttpsConfig
 from mesyx_https.transport import Https
 
 from mesyx_core.api import Temporary
-from mesyx_core.testing.context import At, StandIn
+from mesyx_core.testing import StandIn
 
 pytestmark = [pytest.mark.anyio, pytest.mark.scenario]
 
@@ -27,27 +25,6 @@ README = Path(__file__).parents[1] / "README.md"
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-class Host(StandIn):
-    """Serves streams on loopback and echoes."""
-
-    def __init__(self, tasks: TaskGroup) -> None:
-        super().__init__()
-        self.tasks = tasks
-        self.up = anyio.Event()
-
-    async def serve(self, address: str, on: Callable[[ByteStream, Any], Awaitable[None]]) -> At:
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-        self.tasks.start_soon(listener.serve, lambda stream: on(stream, At()))
-        return At(port=listener.extra(SocketAttribute.local_port))
-
-    async def accept_stream(self, stream: ByteStream, peer: Any) -> None:
-        async for data in stream:
-            await stream.send(data)
-
-    def report(self, state: Any, why: str = "") -> None:
-        self.up.set()
 
 
 def nginx(folder: Path, port: int, node: str) -> subprocess.Popen[bytes]:
@@ -77,8 +54,7 @@ async def test_nodes_meet_through_nginx(tmp_path: Path) -> None:
     config = HttpsConfig.model_validate(
         {"listen": "127.0.0.1:0", "address": "https://www.example.org/mesyx", "tls": {"mode": "off"}}
     )
-    async with anyio.create_task_group() as tasks:
-        host = Host(tasks)
+    async with StandIn() as host, anyio.create_task_group() as tasks:
         https = Https(config, host)
         tasks.start_soon(https.run)
         await host.up.wait()
