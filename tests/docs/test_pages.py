@@ -61,6 +61,12 @@ def test_python_in_the_docs_is_cut_from_a_test(block: Block) -> None:
     assert block.text == region(*block.source)
 
 
+@pytest.mark.parametrize("block", list(blocks("nginx")), ids=str)
+def test_what_other_programs_are_told_is_cut_from_a_test(block: Block) -> None:
+    assert block.source is not None, "write <!-- from FILE: NAME --> above it"
+    assert block.text == region(*block.source)
+
+
 @pytest.mark.parametrize("block", list(blocks("toml")), ids=str)
 def test_toml_in_the_docs_is_accepted(block: Block, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret\n")
