@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent
 DIST = ROOT / ".nox" / "dist"
 PLUGINS = sorted(p.parent.name.removeprefix("mesyx-") for p in (ROOT / "plugins").glob("mesyx-*/pyproject.toml"))
 CORE_TESTS = ["unit", "contract", "simulation", "fuzz"]
-ORACLES = ["pyrage>=1.4", "fast-mail-parser>=0.10"]
+ORACLES = ["pyrage>=1.4", "fast-mail-parser>=0.10", "psycopg[binary]>=3.2"]
 SAFE = {"PYTHONSAFEPATH": "1"}
 INSTALLED = "import mesyx_core; assert 'site-packages' in mesyx_core.__file__, 'tests must not see the checkout'"
 PROJECTS = [ROOT / "plugins" / f"mesyx-{plugin}" for plugin in PLUGINS]

@@ -37,7 +37,8 @@ class NodeConfig(BaseModel):
     state: Annotated[Path, Field(examples=["state"])] = Path("state")
     """Folder of all that this node keeps, relative to this file."""
     database: Annotated[SecretStr, Field(examples=["sqlite"])] = SecretStr("sqlite")
-    """`sqlite` (a file in the state folder) or a `postgresql://` URL."""
+    """`sqlite` (a file in the state folder) or the `postgresql://` URL of a database of its own, for which
+    `mesyx[postgresql]` must be installed. Large bodies stay files in the state folder."""
     acknowledge: Literal["durable", "replicated"] = "durable"
     """When a network is told that its message was taken: once it is on this node's disk, or on one peer's as well."""
     size_limit: Annotated[ByteSize, Field(gt=0, examples=["50 MiB"])] = ByteSize(50 << 20)

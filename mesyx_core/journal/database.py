@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import (
+    URL,
     Connection,
     Engine,
     Table,
@@ -26,13 +29,17 @@ from sqlalchemy.pool import NullPool, QueuePool
 from sqlalchemy.sql import ClauseElement
 
 from mesyx_core.api import Misconfigured
-from mesyx_core.journal.errors import CommitFailed, Unreadable
+from mesyx_core.journal.errors import CommitFailed, InUse, Unreadable
 from mesyx_core.journal.guard import Guard
 from mesyx_core.journal.tables import METADATA
 
 HEAD: Final = "0001"
 """The newest migration; a fresh database is made at once and stamped with it."""
 READERS: Final = 4
+_LOCK: Final = 0x6D65737978  # "mesyx"
+"""The lock in PostgreSQL of the one node that writes to a database, held by its writing connection."""
+_PSYCOPG: Final = "pip install 'mesyx[postgresql]'"
+_SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}\Z")
 _CHUNKS: Final = (128, 64, 32, 16, 8, 4, 2, 1)
 """Rows of one INSERT: a statement a row would hand the interpreter over to other threads once a row."""
 
@@ -41,12 +48,8 @@ class Database:
     """One connection that writes, for one thread, and a few that read."""
 
     def __init__(self, folder: Path, url: str | None, durable: bool) -> None:
-        self._url = make_url(url or f"sqlite:///{folder / 'journal.db'}")
+        self._url = _location(folder, url)
         backend = self._url.get_backend_name()
-        if backend not in ("sqlite", "postgresql"):
-            raise Misconfigured(
-                f"no journal can be kept in {backend}", 'write database = "sqlite" or a postgresql:// URL'
-            )
         self._durable = durable
         self._guard = Guard(Path(self._url.database)) if backend == "sqlite" and self._url.database else None
         self.readers = self._engine(reading=True)
@@ -65,6 +68,9 @@ class Database:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
                 connection.exec_driver_sql("ROLLBACK")
+            elif not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_LOCK})").scalar():
+                connection.close()
+                raise InUse("the journal's database is open in another process", "give each node a database of its own")
         except SQLAlchemyError as error:
             raise unreadable(error) from None
         return connection
@@ -162,6 +168,19 @@ class Database:
             raw.execute(f"PRAGMA {setting}")
 
 
+def _location(folder: Path, url: str | None) -> URL:
+    """Where the journal of a folder is. Raises Misconfigured."""
+    found = make_url(url or f"sqlite:///{folder / 'journal.db'}")
+    backend = found.get_backend_name()
+    if backend == "postgresql":
+        if find_spec("psycopg") is None:
+            raise Misconfigured("the journal is to be in PostgreSQL, and psycopg is not installed", _PSYCOPG)
+        return found.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise Misconfigured(f"no journal can be kept in {backend}", 'write database = "sqlite" or a postgresql:// URL')
+    return found
+
+
 class Statements:
     """SQL text made once from Core statements, for rows that come as tuples in column order."""
 
@@ -227,7 +246,10 @@ def surely_undone(error: BaseException) -> bool:
     SQLite writes last the frame that makes a transaction valid; when a write failed, that frame is not whole. When a
     sync failed it may be, and a crash could bring it back.
     """
-    return _code(error) in ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_BUSY")
+    code = _code(error)
+    if _SQLSTATE.match(code):  # PostgreSQL itself says that it did not; a connection that breaks says nothing
+        return not code.startswith(("08", "57P"))
+    return code in ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_BUSY")
 
 
 def spoilt(error: BaseException) -> bool:

@@ -273,3 +273,38 @@ service imap-login {{
   }}
 }}
 """
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A throw-away PostgreSQL on loopback, everything durable as usual; the URL of the server, to which a database's name
+    is added. Needs root: the server itself runs as the user that its package made."""
+    [bin] = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="mesyx-postgresql-") as name:
+        shutil.chown(name, "postgres")
+        data = Path(name) / "data"
+
+        def as_postgres(*words: str | Path) -> list[str]:
+            return ["runuser", "-u", "postgres", "--", *map(str, words)]
+
+        subprocess.run(
+            as_postgres(bin / "initdb", "-D", data, "-A", "trust", "-E", "UTF8", "--locale=C"),
+            check=True,
+            capture_output=True,
+        )
+        options = (
+            f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={name} -c max_connections=200"
+        )
+        log = Path(name) / "log"
+        subprocess.run(
+            as_postgres(bin / "pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start"),
+            check=True,
+            capture_output=True,
+        )
+        try:
+            yield f"postgresql://postgres@127.0.0.1:{port}"
+        finally:
+            subprocess.run(
+                as_postgres(bin / "pg_ctl", "-D", data, "-m", "immediate", "stop"), check=True, capture_output=True
+            )
