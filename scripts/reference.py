@@ -227,7 +227,7 @@ def testing_page() -> str:
         "`mesyx_core.testing` has a contract class for each role. A plugin is certified by a subclass that names its "
         "`provider`, its `config` and the `capabilities` that it has. What is declared must hold; what is not declared "
         "must not be claimed. `expected_failures` maps a test that is known to fail to the reason, and it must fail. "
-        "The tutorial shows one.",
+        "The [tutorial](../tutorial/write-a-plugin.md) writes one.",
     ]
     for name, contract in contracts():
         rows = [f"| `{word}` | {cell(text)} |" for word, text in contract.KNOWN.items()]

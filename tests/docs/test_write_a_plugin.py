@@ -1,73 +1,68 @@
-"""The plugin of docs/how-to/write-a-plugin.md works as shown there."""
+"""The plugin of docs/tutorial/write-a-plugin.md, put together as the page says, holds what it must and is used by nodes."""
 
 from __future__ import annotations
 
-# [plugin]
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import re
+import subprocess
+import sys
+from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+import pytest
 
-from mesyx_core.api import ACCEPT, Context, Message, Provider, Stage, Verdict, hookimpl
+from mesyx_core.cli import exits
+from mesyx_core.cli.app import run
 
-
-class Quiet(BaseModel):
-    """`[filter.quiet]`"""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-    lists: list[str] = []
-    """Senders whose mail is of low importance."""
+HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "tutorial" / "write-a-plugin.md"
 
 
-class QuietFilter:
-    """Judges by the sender alone."""
-
-    def __init__(self, config: Quiet) -> None:
-        self.lists = frozenset(config.lists)
-
-    async def judge(self, message: Message, stage: Stage, script: JsonValue = None) -> Verdict:
-        return Verdict(importance="low") if message.sender in self.lists else ACCEPT
-
-
-@asynccontextmanager
-async def open_quiet(config: Quiet, context: Context) -> AsyncIterator[QuietFilter]:
-    yield QuietFilter(config)
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """As the page has it: the template, with two of its files written anew."""
+    assert run(["plugin", "new", "quiet", "--role", "filter", "--dir", str(tmp_path)]) == exits.OK
+    made = tmp_path / "mesyx-quiet"
+    (made / "src/mesyx_quiet/filter.py").write_text((HERE / "quiet" / "filter.py").read_text())
+    (made / "tests/test_filter.py").write_text((HERE / "quiet" / "certification.py").read_text())
+    return made
 
 
-@hookimpl
-def mesyx_filters() -> list[Provider]:
-    return [Provider(name="quiet", config=Quiet, open=open_quiet)]
+def test_it_holds_what_it_must(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plugin", "check", str(project)]) == exits.OK, capsys.readouterr().out
 
 
-# [/plugin]
-
-import sys  # noqa: E402  # what follows is the test, not the plugin
-from datetime import UTC, datetime  # noqa: E402
-from importlib.metadata import EntryPoint  # noqa: E402
-from pathlib import Path  # noqa: E402
-
-import anyio  # noqa: E402
-import pytest  # noqa: E402
-
-from mesyx_core.config import ConfigRefused, parse  # noqa: E402
-from mesyx_core.plugins import Registry  # noqa: E402
-
-CONFIG = '[node]\nname = "a"\nroles = ["accept"]\n[filter.quiet]\n'
+def test_its_tests_pass(project: Path) -> None:
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "pythonpath=src"]
+    done = subprocess.run(words, cwd=project, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout
 
 
-def test_the_filter_judges_as_the_page_says() -> None:
-    # [trial]
-    message = Message(kind="mail", time=datetime.now(UTC), sender="announce@lists.example.org")
-    quiet = QuietFilter(Quiet(lists=["announce@lists.example.org"]))
-    assert anyio.run(quiet.judge, message, "receive").importance == "low"
-    # [/trial]
+def test_the_page_shows_what_the_template_makes(project: Path) -> None:
+    text = PAGE.read_text()
+    shown = re.search(r"```text\n(mesyx-quiet/.*?)```", text, re.DOTALL)
+    assert shown is not None
+    files = {line.split()[0] for line in shown[1].splitlines()[1:] if line.strip()}
+    there = {
+        str(file.relative_to(project))
+        for file in project.rglob("*")
+        if file.is_file() and "__pycache__" not in str(file)
+    }
+    assert files == there
 
 
-def test_the_entry_point_is_all_that_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mesyx_quiet", sys.modules[__name__])
-    registry = Registry([EntryPoint("quiet", "mesyx_quiet", "mesyx")])
-    (instance,) = registry.bind_all(parse(CONFIG + 'lists = ["a@b"]', Path("mesyx.toml")))
-    assert instance.config == Quiet(lists=["a@b"])
-    with pytest.raises(ConfigRefused, match="did you mean lists"):
-        registry.bind_all(parse(CONFIG + 'list = ["a@b"]', Path("mesyx.toml")))
+def test_what_is_done_and_not_declared_is_told_as_the_page_says(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = project / "tests" / "test_filter.py"
+    file.write_text(
+        file.read_text().replace('frozenset({"marks"})', "frozenset()").replace("    examples =", "    unused =")
+    )
+    (project / "src" / "mesyx_quiet").rename(project / "src" / "mesyx_quiet_again")
+    for each in (file, project / "pyproject.toml", *(project / "src" / "mesyx_quiet_again").glob("*.py")):
+        each.write_text(each.read_text().replace("mesyx_quiet", "mesyx_quiet_again"))
+    assert run(["plugin", "check", str(project)]) == exits.OK  # nothing shows it yet: no sample is from the list
+    file.write_text(file.read_text().replace("announce@lists.example.org", "bob@example.com"))
+    capsys.readouterr()
+    assert run(["plugin", "check", str(project)]) == exits.FAILED
+    told = " ".join(capsys.readouterr().out.split())
+    assert "it marks: declare it" in told
+    assert "it marks: declare it" in PAGE.read_text()
