@@ -21,14 +21,13 @@ from mesyx_core.exchange import LinkFailed, WrongNode, frames, keep, link
 from mesyx_core.journal import Log
 from mesyx_core.node import sockets
 from mesyx_core.vault.nodekey import NodeKey
-from tests.faults import fault
+from tests.faults import FULL, fault
 from tests.faults.proxy import FAIR, Fate, Proxy, proxied
 from tests.unit.exchange.attacker import Attacker, last_word
 from tests.unit.exchange.nodes import Cluster, Node, clustered, fresh_owner, until
 
 pytestmark = pytest.mark.anyio
 
-FULL = os.environ.get("MESYX_FULL") == "1"
 STEP = 1000
 CUTS = 24
 """Of all the thousandth bytes, so many in the short form."""
