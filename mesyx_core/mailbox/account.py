@@ -22,8 +22,10 @@ from mesyx_core.mailbox.ledger import Ledger
 from mesyx_core.mailbox.model import SEQ, SEQ_MASK
 from mesyx_core.mailbox.news import News
 from mesyx_core.mailbox.opening import Opener
+from mesyx_core.mailbox.orders import Orders
 from mesyx_core.mailbox.outbound import Outbound, Part
 from mesyx_core.mailbox.reading import Reader
+from mesyx_core.mailbox.resealing import Resealing
 from mesyx_core.mailbox.seeds import Seeds
 from mesyx_core.mailbox.shelf import Shelf
 from mesyx_core.mailbox.storage import open_database
@@ -116,9 +118,11 @@ class Account:
         self.reader = Reader(journal, store, self.ledger, self.seeds)
         self.news = News(self.ledger)
         opener = Opener(self.ledger, self.seeds, authority)
-        self.outbound = Outbound(self, settled)
+        self.outbound = Outbound(self)
+        self.resealing = Resealing(self, settled)
+        self.orders = Orders(self)
         keeper = Keeper(self.ledger, self.shelf)
-        self.feed = Feed(journal, store, self.ledger, opener, keeper, self.news.publish, self.outbound.wake)
+        self.feed = Feed(journal, store, self.ledger, opener, keeper, self.news.publish, self.resealing.wake)
 
     @classmethod
     @asynccontextmanager
@@ -160,13 +164,13 @@ class Account:
 
     async def run(self) -> None:
         """Feed the index, and seal what waits to be sent, until cancelled."""
-        outbound = asyncio.create_task(self.outbound.run())
+        resealing = asyncio.create_task(self.resealing.run())
         try:
             await self.feed.run()
         finally:
-            outbound.cancel()
+            resealing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await outbound
+                await resealing
 
     def view(self, login: str = "", identities: Sequence[str] | None = None) -> View:
         """A view for one log-in, which may send as every address granted to the store, or only as some of them."""
@@ -183,12 +187,12 @@ class Account:
         self.reader.forget()
         self.shelf.unlock(identities)
         self.feed.retry("locked", "epoch")
-        self.outbound.wake()
+        self.resealing.wake()
 
     def manifest_changed(self) -> None:
         """Judge again what was passed over because its node was no member."""
         self.feed.retry("member", "locked")
-        self.outbound.wake()
+        self.resealing.wake()
 
     async def accounts(self) -> list[Noted]:
         """The person's accounts on other networks."""

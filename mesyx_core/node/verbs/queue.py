@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from mesyx_core.api import Locked, Refused
-from mesyx_core.mailbox import outbound
 from mesyx_core.mailbox.account import Account
+from mesyx_core.mailbox.orders import Moved
 from mesyx_core.mailbox.submissions import Addressee, Submitted
 from mesyx_core.node.clock import now
 
@@ -78,14 +78,14 @@ def _addressee(one: Addressee) -> dict[str, Any]:
 async def retry(node: Node, id: str) -> Any:
     """Try now; what had failed is submitted anew."""
     _, account, one = await _find(node, id)
-    fresh, what = await account.outbound.retry(one.id)
+    fresh, what = await account.orders.retry(one.id)
     return {"id": fresh.hex(), "was": one.id.hex(), "done": what}
 
 
 async def drop(node: Node, id: str) -> Any:
     """Send it no more."""
     _, account, one = await _find(node, id)
-    return {"id": one.id.hex(), "done": await account.outbound.drop(one.id)}
+    return {"id": one.id.hex(), "done": await account.orders.drop(one.id)}
 
 
 async def move(node: Node, to: str, id: str | None = None, source: str | None = None) -> Any:
@@ -94,7 +94,7 @@ async def move(node: Node, to: str, id: str | None = None, source: str | None = 
         raise Refused("say what to move", "one ID, or --from NODE for all that a gateway has")
     if id is not None:
         store, account, one = await _find(node, id)
-        moved = await account.outbound.move(_member(store, to), ids=[one.id])
+        moved = await account.orders.move(_member(store, to), ids=[one.id])
         return [_moved(store, each) for each in moved]
     rows: list[dict[str, Any]] = []
     assert source is not None
@@ -104,11 +104,11 @@ async def move(node: Node, to: str, id: str | None = None, source: str | None = 
     for store in holding:
         assert store.account is not None
         old, new = _member(store, source), _member(store, to)
-        rows += [_moved(store, each) for each in await store.account.outbound.move(new, source=old)]
+        rows += [_moved(store, each) for each in await store.account.orders.move(new, source=old)]
     return rows
 
 
-def _moved(store: Store, one: outbound.Moved) -> dict[str, Any]:
+def _moved(store: Store, one: Moved) -> dict[str, Any]:
     return {
         "id": one.submission.id.hex(),
         "store": store.name,

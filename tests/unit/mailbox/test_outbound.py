@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mesyx_core.api import Bytes, Message, Refused, Temporary
-from mesyx_core.mailbox import names, outbound
+from mesyx_core.mailbox import names, resealing
 from mesyx_core.record import content, outgoing
 from mesyx_core.record.content import BlobRef
 from mesyx_core.record.entry import Kind, Origin, decode_header
@@ -235,13 +235,11 @@ def test_the_same_again_is_the_same_though_it_came_in_at_another_second(play, si
     async def scene(rig):
         async with rig.account(await rig.node("laptop")) as account:
             view, message = account.view("mutt"), mail(text="x" * size)
-            body = message.body
-            assert isinstance(body, Bytes)
 
             def handed_over(second: int) -> Message:
                 trace = b"Received: by localhost with ESMTPSA;\r\n\tFri, 2 Jan 2026 03:04:%02d +0000\r\n" % second
                 envelope = {**message.envelope, "trace": len(trace)}
-                return replace(message, body=Bytes(trace + body.data), envelope=envelope)
+                return replace(message, body=Bytes(trace + text(message)), envelope=envelope)
 
             one = await view.submit(handed_over(5))
             assert await view.submit(handed_over(9)) == one
@@ -256,7 +254,7 @@ def test_what_was_dropped_can_be_sent_again_at_once(play):
         async with rig.account(await rig.node("laptop")) as account:
             message = mail()
             one = await account.view().submit(message)
-            assert await account.outbound.drop(one) == "dropped"
+            assert await account.orders.drop(one) == "dropped"
             assert await state(account, one) == "dropped"
             assert await account.view().submit(message) != one
 
@@ -497,7 +495,7 @@ def test_another_client_leaves_an_hour_to_the_one_that_submitted(play):
             await asyncio.sleep(0.5)
             assert await mx.sends() == []
             turned[0] = 2 * HOUR
-            phone.outbound.wake()
+            phone.resealing.wake()
             await until(mx.sends)
 
     play(scene)
@@ -523,8 +521,8 @@ def test_moving_asks_the_other_gateway_for_what_is_not_known_to_be_sent_and_tell
 
             await until(one_sent)
             with pytest.raises(Refused):
-                await account.outbound.move(rig.secrets["phone"].public, ids=[id])
-            [moved] = await account.outbound.move(other.key, source=mx.key)
+                await account.orders.move(rig.secrets["phone"].public, ids=[id])
+            [moved] = await account.orders.move(other.key, source=mx.key)
             assert (moved.submission.id, moved.recipients, moved.maybe, moved.why) == (id, 2, (to[1],), "")
             assert await state(account, id) == "waits", "that gateway has published no day yet"
             assert [r.verb for _, r in await mx.requests()] == ["send", "drop"]
@@ -537,7 +535,7 @@ def test_moving_asks_the_other_gateway_for_what_is_not_known_to_be_sent_and_tell
             await mx.say(day.id, Receipt(id, now + 1, True, dropped))
             await other.say(fresh.id, Receipt(id, now, True, (fate(1, to[1], "sent"), fate(2, to[2], "sent"))))
             await until(lambda: _is(account, id, "sent"))
-            assert await account.outbound.move(other.key, source=mx.key) == []
+            assert await account.orders.move(other.key, source=mx.key) == []
 
     play(scene)
 
@@ -555,8 +553,8 @@ def test_what_goes_back_to_a_gateway_that_had_it_is_a_submission_of_its_own(play
 
             await until(both)
             id = await account.view().submit(mail())
-            await account.outbound.move(other.key, ids=[id])
-            [moved] = await account.outbound.move(mx.key, ids=[id])
+            await account.orders.move(other.key, ids=[id])
+            [moved] = await account.orders.move(mx.key, ids=[id])
             assert moved.why == ""
             assert await state(account, id) == "dropping"
             [fresh] = [one for one in await account.outbound.listing() if one.id != id]
@@ -577,22 +575,22 @@ def test_retrying_asks_the_gateway_and_what_had_failed_is_submitted_anew(play):
         async with rig.account(await rig.node("laptop")) as account:
             await until(account.outbound.gateways)
             id = await account.view().submit(mail(to=to))
-            assert await account.outbound.retry(id) == (id, "asked")
+            assert await account.orders.retry(id) == (id, "asked")
             assert [r.verb for _, r in await mx.requests()] == ["send", "retry"]
             fates = (fate(0, to[0], "sent", attempts=1), fate(1, to[1], "never", reason="552 5.2.2", attempts=1))
             await mx.say(day.id, Receipt(id, int(rig.now()), True, fates))
             await until(lambda: _is(account, id, "failed"))
             with pytest.raises(Refused):
-                await account.outbound.drop(id)
-            fresh, what = await account.outbound.retry(id)
+                await account.orders.drop(id)
+            fresh, what = await account.orders.retry(id)
             assert (fresh != id, what) == (True, "submitted anew")
             assert (await mx.sends())[-1][1].numbered == {0: to[1]}
             await mx.say(day.id, Receipt(fresh, int(rig.now()), True, (fate(0, to[1], "sent", attempts=1),)))
             await until(lambda: _is(account, fresh, "sent"))
             with pytest.raises(Refused):
-                await account.outbound.retry(fresh)
+                await account.orders.retry(fresh)
             with pytest.raises(Refused):
-                await account.outbound.retry(b"?" * 16)
+                await account.orders.retry(b"?" * 16)
             assert len(await sent(account.view())) == 1
 
     play(scene)
@@ -606,7 +604,7 @@ def test_dropping_is_asked_of_the_gateway_that_has_it(play):
         async with rig.account(await rig.node("laptop")) as account:
             await until(account.outbound.gateways)
             id = await account.view().submit(mail())
-            assert await account.outbound.drop(id) == "asked"
+            assert await account.orders.drop(id) == "asked"
             assert await state(account, id) == "dropping"
             receipt = Receipt(id, int(rig.now()), True, (fate(0, "bob@example.com", "never", reason=outgoing.DROPPED),))
             await mx.say(day.id, receipt)
@@ -628,14 +626,14 @@ def test_a_submission_past_its_time_waits_for_its_person(play):
             await until(account.outbound.gateways)
             await asyncio.sleep(0.5)
             assert await mx.sends() == []
-            assert await account.outbound.retry(id) == (id, "sealed")
+            assert await account.orders.retry(id) == (id, "sealed")
             assert len(await mx.sends()) == 1
 
     play(scene)
 
 
 def test_nothing_is_sealed_again_before_the_others_have_told_what_they_know(play, monkeypatch):
-    monkeypatch.setattr(outbound, "KNOWN", 0.2)
+    monkeypatch.setattr(resealing, "KNOWN", 0.2)
 
     async def scene(rig):
         settled = [False]
@@ -648,11 +646,11 @@ def test_nothing_is_sealed_again_before_the_others_have_told_what_they_know(play
             await until(account.outbound.gateways)
             await asyncio.sleep(0.5)
             assert await mx.sends() == []
-            for word in (account.outbound.retry(id), account.outbound.move(other.key, ids=[id])):
+            for word in (account.orders.retry(id), account.orders.move(other.key, ids=[id])):
                 with pytest.raises(Temporary):
                     await word
             settled[0] = True
-            account.outbound.wake()
+            account.resealing.wake()
             await until(mx.sends)
 
     play(scene)
