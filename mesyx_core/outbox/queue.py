@@ -217,10 +217,12 @@ def hurry(job: Job, now: int) -> Job:
 
 
 def interrupt(job: Job, now: int) -> Told:
-    """An attempt ended without a word, as when the node was killed. Mail is tried again; of all else it is told that
-    it may have been sent."""
+    """An attempt ended without a word, as when the node was killed. Mail is tried again, unless it was taken back
+    meanwhile: another gateway may have it. Of all else it is told that it may have been sent."""
     if not job.mail:
         return _end(job, job.trying, "never", UNSURE)
+    if job.dropped:
+        return _end(job, job.trying, "never", DROPPED)
     back = {n: job.recipients[n]._replace(trying=False, next=now) for n in job.trying}
     return Told(replace(job, recipients={**job.recipients, **back}))
 

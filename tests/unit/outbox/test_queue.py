@@ -94,6 +94,13 @@ def test_an_interrupted_mail_is_tried_again_at_once() -> None:
     assert queue.ready(told.job, NOW + 9) == (0, 1, 2)
 
 
+def test_an_interrupted_mail_that_was_taken_back_meanwhile_is_not_tried_again() -> None:
+    told = queue.interrupt(queue.drop(queue.begin(asked(), [0, 1])).job, NOW + 9)
+    assert {fate.word for fate in told.fates} == {"never"}
+    assert told.job.final
+    assert queue.ready(told.job, NOW + 10) == ()
+
+
 def test_an_interrupted_line_is_not_said_again_and_it_is_told_that_it_may_have_been() -> None:
     told = queue.interrupt(queue.begin(asked(mail=False), [0, 1]), NOW)
     assert words(told.job) == {0: "never", 1: "never", 2: "later"}
