@@ -17,7 +17,7 @@ class Duration(int):
     """Seconds, read from `"90s"`, `"5m"`, `"1h"`, `"5d"` or `"2w"`, and written so."""
 
     def __str__(self) -> str:
-        unit = next(unit for unit, seconds in UNITS.items() if self % seconds == 0)
+        unit = next(unit for unit, seconds in UNITS.items() if self % seconds == 0) if self else "s"
         return f"{self // UNITS[unit]}{unit}"
 
     @classmethod

@@ -86,6 +86,12 @@ class Outgoing:
             "waits_for": sorted({self.box.waits(job) for job in jobs} - {""}),
         }
 
+    def signs(self) -> list[str]:
+        """What the other members ought to know of this node: words of `node.summary.SIGNS`."""
+        if self.box is None:
+            return []
+        return ["twice"] if self.box.stopped else ["restored"] if self.box.restored else []
+
     def waiting(self, store: bytes) -> int:
         """How many messages of one store are not finished."""
         return sum(job.store == store for job in self.box.jobs) if self.box is not None else 0
@@ -156,17 +162,16 @@ class Sync:
         self._heard: dict[bytes, float] = {}
 
     def __call__(self, store: bytes) -> bool:
-        passed = time.monotonic() - self._began
         patience = float(self._node.config.node.resume_after)
-        if passed > patience or self._alone(store):
-            return True
         sessions = [peer for peer in self._node.exchange.peers() if peer.store == store]
         if any(peer.heard_all for peer in sessions):
             self._heard.setdefault(store, time.monotonic())
+        if not all(peer.heard_all or time.time() - peer.since > patience for peer in sessions):
+            return False  # what it brings may be requests that were carried out, and only then the news that they were
+        if time.monotonic() - self._began > patience or self._alone(store):
+            return True
         heard = self._heard.get(store)
-        if heard is None or time.monotonic() - heard < BREATH:
-            return False
-        return all(peer.heard_all for peer in sessions)
+        return heard is not None and time.monotonic() - heard >= BREATH
 
     def _alone(self, store: bytes) -> bool:
         held = self._node.stores.get(store)

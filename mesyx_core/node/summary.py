@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 NAME: Final = "status"
 PATIENCE: Final = 2.0
 """Seconds for which the others are waited for, all at once."""
+SIGNS: Final[Mapping[str, str]] = {
+    "restored": "was restored from a backup: what it has done since then it knows from the others",
+    "twice": "hears of another one that writes under its key, and sends nothing any more",
+}
+"""What a node may say of itself, and what it means."""
 MOST: Final = 100
 """Instances that are told of."""
 WORDS: Final = 200
@@ -43,6 +48,7 @@ class Summaries:
             "seconds": round(time.monotonic() - node.started),
             "disk_free": shutil.disk_usage(node.home.state).free,
             "queue": node.outgoing.waiting(store),
+            "signs": [*node.outgoing.signs()],
             "instances": [{"instance": each.path, "state": each.health} for each in node.instances.running[:MOST]],
         }
 
@@ -87,10 +93,11 @@ def _known(answer: JsonValue) -> dict[str, Any]:
     """Of what another node says, what has the form it should have."""
     said: Mapping[str, Any] = answer if isinstance(answer, dict) else {}
     numbers = {key: said[key] for key in ("seconds", "disk_free", "queue") if type(said.get(key)) is int}
-    instances = said.get("instances")
+    instances, signs = said.get("instances"), said.get("signs")
     return {
         "version": str(said.get("version", ""))[:WORDS],
         **numbers,
+        "signs": [sign for sign in SIGNS if isinstance(signs, list) and sign in signs],
         "instances": [
             {key: str(one.get(key, ""))[:WORDS] for key in ("instance", "state")}
             for one in (instances if isinstance(instances, list) else [])[:MOST]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mesyx_core.node.clock import now
 from mesyx_core.record.checkpoint import parse
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mesyx_core.node.core import Node
     from mesyx_core.node.stores import Store
 
+Log: TypeAlias = tuple[bytes, bytes]
+"""(node, incarnation)."""
 SHOWN: Final = 7 * 86_400
 """Seconds for which it is shown after the last sign of it."""
 
@@ -36,15 +38,25 @@ async def findings(node: Node) -> list[dict[str, Any]]:
 
 
 async def _twins(node: Node, store: Store) -> set[bytes]:
-    """Members with a log that went on after a later start of theirs had named it as ended."""
-    heads = {(head.node, head.incarnation): head.seq for head in await node.journal.heads(store.id)}
+    """Members with a log that went on after a later start of theirs had named it as ended, or with two logs that have
+    no end and that no start names: a node knows its own runs, and only the last one may be open."""
+    closed: dict[Log, int] = {}
+    heads = await node.journal.heads(store.id)
+    for head in heads:
+        for earlier in await _closed(node, Origin(store.id, head.node, head.incarnation)):
+            closed[head.node, earlier.incarnation] = earlier.seq
     found: set[bytes] = set()
-    for member, incarnation in heads:
-        for earlier in await _closed(node, Origin(store.id, member, incarnation)):
-            if heads.get((member, earlier.incarnation), 0) > earlier.seq and member not in found:
-                data = await node.journal.checkpoint(Origin(store.id, member, earlier.incarnation))
-                if data is not None and parse(data)[0].time > now().timestamp() - SHOWN:
-                    found.add(member)
+    open_: dict[bytes, list[int]] = {}
+    for head in heads:
+        log = head.node, head.incarnation
+        if head.ended or closed.get(log) == head.seq:
+            continue
+        data = await node.journal.checkpoint(Origin(store.id, *log))
+        signed = parse(data)[0].time if data is not None else 0
+        if log in closed and signed > now().timestamp() - SHOWN:
+            found.add(head.node)
+        open_.setdefault(head.node, []).append(signed)
+    found |= {member for member, times in open_.items() if sorted([0, *times])[-2] > now().timestamp() - SHOWN}
     return found
 
 

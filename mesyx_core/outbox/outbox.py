@@ -136,6 +136,8 @@ class Outbox:
     # --- one round ----------------------------------------------------------------------------------------------------
 
     async def _round(self, tasks: TaskGroup) -> None:
+        # Before the logs are read: what a session brings in the meantime may be news of what was sent.
+        in_sync = {store for store in self.ways.stores() if self.ways.in_sync(store)}
         try:
             await self._follow()
             await self._keep_days()
@@ -148,7 +150,6 @@ class Outbox:
         if self.stopped:
             return
         now = self.ways.now()
-        in_sync = {store for store in {job.store for job in self.jobs} if self.ways.in_sync(store)}
         for job in self.jobs:
             if len(self._active) >= PARALLEL:
                 break

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesyx_core.api import Busy, Refused
 from mesyx_core.node import twins
+from mesyx_core.node.summary import SIGNS
 from mesyx_core.node.verbs import queue
 
 if TYPE_CHECKING:
@@ -232,6 +233,15 @@ async def _peers(node: Node) -> list[dict[str, Any]]:
             )
             for member, one in answers.items()
             if one["answer"] is None and (store.id, member.hex()) not in said
+        ]
+        found += [
+            _finding(
+                "error" if sign == "twice" else "warning",
+                f"{store.name}: the node {member.hex()[:16]} {SIGNS[sign]}",
+                "see `mesyx doctor` there for what to do",
+            )
+            for member, one in answers.items()
+            for sign in (one["answer"] or {}).get("signs", ())
         ]
     return found
 

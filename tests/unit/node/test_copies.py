@@ -133,6 +133,37 @@ def test_a_gateway_restored_from_a_backup_sends_nothing_that_was_sent_since(worl
     anyio.run(main)
 
 
+def test_a_session_that_comes_late_brings_no_second_copy(world: World, tmp_path: Path) -> None:
+    """Requests that were carried out, and the news that they were, come in one session, in any order."""
+    text = world.gateway.file.read_text()
+    world.gateway.file.write_text(text.replace("[node]", '[node]\nresume_after = "1s"', 1))
+
+    async def main() -> None:
+        async with world.running():
+            await world.day()
+            await world.gateway.end()
+            shutil.copytree(world.gateway.state, tmp_path / "backup", ignore=shutil.ignore_patterns("*.sock", "lock"))
+            await world.start(world.gateway)
+            for number in range(20):
+                await world.send(bytes([100 + number]) * 16, f"{number}@example.net")
+            for number in range(20):
+                await world.final(bytes([100 + number]) * 16)
+            before = sorted(world.wire.sent())
+            await world.client.end()
+            await world.gateway.end()
+
+            shutil.rmtree(world.gateway.state)
+            shutil.copytree(tmp_path / "backup", world.gateway.state)
+            await world.start(world.gateway)
+            await anyio.sleep(1.5)
+            await world.start(world.client)
+            await world.send(LAST, ERIN)
+            assert await world.final(LAST) == {ERIN: "sent"}
+            assert sorted(world.wire.sent()) == sorted([*before, ERIN])
+
+    anyio.run(main)
+
+
 def test_a_clone_and_its_original_send_nothing_twice_and_say_so(world: World) -> None:
     async def main() -> None:
         async with AsyncExitStack() as stack:
