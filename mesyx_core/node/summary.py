@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 NAME: Final = "status"
 PATIENCE: Final = 2.0
 """Seconds for which the others are waited for, all at once."""
-SIGNS: Final[Mapping[str, str]] = {
-    "restored": "was restored from a backup: what it has done since then it knows from the others",
-    "twice": "hears of another one that writes under its key, and sends nothing any more",
-}
-"""What a node may say of itself, and what it means."""
+SIGNS: Final = ("restored", "twice")
+"""What a node may say of itself: it was restored from a backup; another one writes under its key."""
 MOST: Final = 100
 """Instances that are told of."""
 WORDS: Final = 200

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from mesyx_core.api import Busy, Refused
 from mesyx_core.node import twins
-from mesyx_core.node.summary import SIGNS
 from mesyx_core.node.verbs import queue
 
 if TYPE_CHECKING:
@@ -235,15 +234,19 @@ async def _peers(node: Node) -> list[dict[str, Any]]:
             if one["answer"] is None and (store.id, member.hex()) not in said
         ]
         found += [
-            _finding(
-                "error" if sign == "twice" else "warning",
-                f"{store.name}: the node {member.hex()[:16]} {SIGNS[sign]}",
-                "see `mesyx doctor` there for what to do",
-            )
+            _sign(f"{store.name}: the node {member.hex()[:16]}", sign)
             for member, one in answers.items()
             for sign in (one["answer"] or {}).get("signs", ())
         ]
     return found
+
+
+def _sign(who: str, sign: str) -> dict[str, Any]:
+    """What another member says of itself."""
+    remedy = "see `mesyx doctor` there for what to do"
+    if sign == "twice":
+        return _finding("error", f"{who} hears of another one that writes under its key, and sends nothing", remedy)
+    return _finding("warning", f"{who} was restored from a backup", remedy)
 
 
 def _last_heard(time: int | None) -> str:
