@@ -14,10 +14,11 @@ import pytest
 from mesyx_core.api import Temporary
 from mesyx_core.journal import Journal
 from mesyx_core.journal.errors import InUse
-from tests.contract.test_journal import *  # noqa: F403  # the tests themselves
+from tests.contract import test_journal as contract
 from tests.contract.test_journal import Opener, begin, held, sealed
 from tests.scenario import peers
 
+globals().update({name: test for name, test in vars(contract).items() if name.startswith("test_")})
 pytestmark = [pytest.mark.scenario, pytest.mark.anyio]
 
 _numbers = itertools.count(1)

@@ -4,44 +4,39 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import multiprocessing
+import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 KILLED = 137
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["mesyx_core.cli.app", "mesyx_core.cli.store", "mesyx_core.node.core"])
 
 
 class Ended(NamedTuple):
-    code: int | None
+    code: int
     out: str
     error: str
 
 
-def start(words: list[str], out: Path, kill: tuple[str, str] | None = None) -> Any:
+def start(words: list[str], out: Path, kill: tuple[str, str] | None = None) -> subprocess.Popen[bytes]:
     """Run `mesyx WORDS`; `kill` is ("before" or "after", "module:name")."""
-    process = _CONTEXT.Process(target=_work, args=(words, str(out), kill))
-    process.start()
-    return process
+    with out.open("wb") as said, out.with_suffix(".error").open("wb") as complaint:
+        given = json.dumps([words, kill])
+        return subprocess.Popen([sys.executable, "-P", __file__, given], stdout=said, stderr=complaint)
 
 
-def ended(process: Any, out: Path) -> Ended:
-    process.join(60)
-    return Ended(process.exitcode, out.read_text(), out.with_suffix(".error").read_text())
+def ended(process: subprocess.Popen[bytes], out: Path) -> Ended:
+    return Ended(process.wait(60), out.read_text(), out.with_suffix(".error").read_text())
 
 
 def command(words: list[str], out: Path, kill: tuple[str, str] | None = None) -> Ended:
     return ended(start(words, out, kill), out)
 
 
-def _work(words: list[str], out: str, kill: tuple[str, str] | None) -> None:
-    for number, path in ((1, Path(out)), (2, Path(out).with_suffix(".error"))):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115 - for its whole life
+def main(words: list[str], kill: tuple[str, str] | None) -> int:
     from mesyx_core.cli.app import run
     from mesyx_core.vault import age
 
@@ -49,10 +44,7 @@ def _work(words: list[str], out: str, kill: tuple[str, str] | None) -> None:
     age.encrypt_passphrase = lambda *given, **options: real(*given, **{**options, "work": 4})
     if kill is not None:
         _arm(*kill)
-    code = run(words)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    return run(words)
 
 
 def _arm(when: str, what: str) -> None:
@@ -83,3 +75,7 @@ def _mortal(real: Callable[..., Any], when: str) -> Callable[..., Any]:
         return result
 
     return awaited if inspect.iscoroutinefunction(real) else called
+
+
+if __name__ == "__main__":
+    sys.exit(main(*json.loads(sys.argv[1])))
