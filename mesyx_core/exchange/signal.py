@@ -73,11 +73,16 @@ def _signed(store: bytes, target: bytes, id: bytes, number: int, deadline: int, 
 def open_(frame: Signal, store: bytes, identity: age.Identity) -> Body:
     """What a signal to this node says. Raises RecordError for one that is not sealed to it, or was said to somebody
     else, by somebody else or in another store."""
-    what = "a signal"
     try:
         inside = age.decrypt(frame.sealed, [identity])
     except age.AgeError:
-        raise RecordError(f"{what} is not sealed to this node") from None
+        raise RecordError("a signal is not sealed to this node") from None
+    return read(inside, frame, store)
+
+
+def read(inside: bytes, frame: Signal, store: bytes) -> Body:
+    """What was sealed in a frame. Raises RecordError."""
+    what = "a signal"
     value = shape.decode(inside, what, limit=MAX_BODY, items=MAX_ITEMS, depth=MAX_DEPTH + 2)
     _, about, origin, target, id, number, word, name, said, patience = shape.versioned(value, what, 10)
     if (about, origin, target, id, number) != (store, frame.origin, frame.target, frame.id, frame.number):

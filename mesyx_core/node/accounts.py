@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 SPACE: Final = "accounts"
 STATES: Final = "accounts"
 """The request for how accounts are."""
+TOLD: Final = ("name", "time", "state", "why", "seconds", "restarts")
+AT_ONCE: Final = 25
+"""Accounts in one answer."""
 MOST: Final = 500
 """Accounts of one store on one node."""
 LARGEST: Final = 1 << 20
@@ -189,8 +192,9 @@ class Accounts:
 
     async def _states(self, store: bytes, origin: bytes, value: JsonValue) -> AsyncGenerator[JsonValue, None]:
         self._client(store, origin)
-        for row in self.listing(store):
-            yield {key: row[key] for key in ("name", "time", "state", "why", "seconds", "restarts")}
+        rows = [{key: row[key] for key in TOLD} for row in self.listing(store)]
+        for at in range(0, len(rows), AT_ONCE):
+            yield [*rows[at : at + AT_ONCE]]
 
     def listing(self, store: bytes) -> list[dict[str, Any]]:
         """How the accounts of a store are on this node; never their settings or secrets."""

@@ -134,20 +134,28 @@ async def _states(node: Node, store: Store, gateway: bytes) -> dict[str, Any] | 
     try:
         async with aclosing(node.exchange.ask(store.id, gateway, STATES, None, PATIENCE)) as answers:
             async for answer in answers:
-                match answer:
-                    case {
-                        "name": str(name),
-                        "time": int(time),
-                        "state": str(state),
-                        "why": str(why),
-                        "seconds": int(seconds),
-                        "restarts": int(restarts),
-                    }:
-                        row = {"state": state[:16], "why": why[:300], "seconds": seconds, "restarts": restarts}
-                        found[name] = {"time": time, **row}
+                for row in answer if isinstance(answer, list) else []:
+                    found |= _known(row)
     except MesyxError as error:
         return error.what
     return found
+
+
+def _known(row: JsonValue) -> dict[str, Any]:
+    """What a gateway says of one account, if it has the form it should have."""
+    match row:
+        case {
+            "name": str(name),
+            "time": int(time),
+            "state": str(state),
+            "why": str(why),
+            "seconds": int(seconds),
+            "restarts": int(restarts),
+        }:
+            told = {"state": state[:16], "why": why[:300], "seconds": seconds, "restarts": restarts}
+            return {name: {"time": time, **told}}
+        case _:
+            return {}
 
 
 async def _settled(node: Node, store: Store, told: Account) -> dict[str, Any]:
