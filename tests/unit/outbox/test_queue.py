@@ -202,7 +202,7 @@ def test_every_recipient_ends_in_exactly_one_way(steps: list[tuple[str, Any]], m
             job = told(queue.interrupt(queue.begin(job, ready), now))
         elif what == "wait":
             now += value
-            job = told(queue.expire(queue.interrupt(job, now).job if mail else told(queue.interrupt(job, now)), now))
+            job = told(queue.expire(told(queue.interrupt(job, now)), now))
         elif what == "drop":
             job = told(queue.drop(job))
         elif what == "retry":
