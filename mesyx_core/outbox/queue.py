@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from mesyx_core.api.verdict import Outcome
@@ -14,6 +15,9 @@ from mesyx_core.record.outgoing import DROPPED, MAX_REASON, MAX_REMOTE, Fate, Wo
 
 STEPS: Final = (300, 900, 1800, 3600, 7200)
 GIVE_UP: Final = 5 * 86_400
+LATE: Final = 4 * 3600
+"""After which a sender is told that a message is still on its way."""
+NOTHING: Final[Mapping[int, Fate]] = MappingProxyType({})
 FINAL: Final = frozenset(("sent", "never", "again"))
 UNSURE: Final = "it may have been sent: the gateway stopped while it was sending"
 BEFORE: Final = "it had come to its end before this request came"
@@ -77,6 +81,8 @@ class Job:
     """At least once, under one Message-ID; what is not mail goes out at most once."""
     attempt: int = 0
     dropped: bool = False
+    warned: bool = False
+    """Whether its sender was told that it is late."""
 
     @property
     def key(self) -> Key:
@@ -198,11 +204,22 @@ def settle(job: Job, outcomes: Mapping[int, Outcome], schedule: Schedule, now: i
     return Told(replace(job, recipients=recipients), tuple(fates))
 
 
-def expire(job: Job, now: int) -> Told:
-    """Past the deadline, what is still waiting has failed."""
+def expire(job: Job, now: int, said: Mapping[int, Fate] = NOTHING) -> Told:
+    """Past the deadline, what is still waiting has failed: for the reason that was `said` last, if that is known."""
     if job.request is None or now < job.deadline:
         return Told(job)
-    return _end(job, job.pending, "never", TOO_LATE)
+    told = _end(job, job.pending, "never", TOO_LATE)
+    last = ((fate, said.get(fate.number)) for fate in told.fates)
+    fates = (fate if was is None else fate._replace(reason=was.reason, remote=was.remote) for fate, was in last)
+    return Told(told.job, tuple(fates))
+
+
+def late(told: Told, now: int) -> Told:
+    """Note that a person is told that it is late, which they are once. Without fates when that is not called for."""
+    waiting = tuple(fate for fate in told.fates if fate.word == "later")
+    if told.job.warned or now < told.job.since + LATE or not waiting:
+        return Told(told.job)
+    return Told(replace(told.job, warned=True), waiting)
 
 
 def drop(job: Job) -> Told:
@@ -277,13 +294,13 @@ def dump(job: Job) -> list[Any]:
     """Plain values for a sealed row."""
     recipients = [[n, *one] for n, one in job.recipients.items()]
     request = None if job.request is None else list(job.request)
-    rest = [job.since, job.deadline, request, job.day, job.network, job.mail, job.attempt, job.dropped]
+    rest = [job.since, job.deadline, request, job.day, job.network, job.mail, job.attempt, job.dropped, job.warned]
     return [_VERSION, job.store, job.id, recipients, *rest]
 
 
 def load(value: list[Any]) -> Job:
     """What `dump` gave: rows are this node's own."""
-    _, store, id, recipients, since, deadline, request, day, network, mail, attempt, dropped = value
+    _, store, id, recipients, since, deadline, request, day, network, mail, attempt, dropped, warned = value
     return Job(
         store,
         id,
@@ -296,4 +313,5 @@ def load(value: list[Any]) -> Job:
         mail,
         attempt,
         dropped,
+        warned,
     )

@@ -19,7 +19,7 @@ from mesyx_core.outbox.telling import receipts, tell
 from mesyx_core.outbox.ways import BlobBody
 from mesyx_core.record.content import BlobRef
 from mesyx_core.record.entry import Origin
-from mesyx_core.record.outgoing import DROPPED, Intent, Request, decode_request
+from mesyx_core.record.outgoing import DROPPED, Fate, Intent, Request, decode_request
 from mesyx_core.record.shape import RecordError
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class Sending:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
+        self._said: dict[Key, dict[int, Fate]] = {}
+        """What was said last of those who wait: in memory alone, for it is the network's words."""
 
     async def work(self, key: Key) -> None:
         """Whatever is due about a job. Never raises for what may pass."""
@@ -106,7 +108,8 @@ class Sending:
         if job is not None and self._outbox.ways.egress(job.network) is None and now < job.deadline + REPORT_LATEST:
             self._outbox.later(key, AGAIN)
             return
-        await self._step(key, lambda job: queue.expire(job, now), request)
+        said = self._said.get(key, queue.NOTHING)
+        await self._step(key, lambda job: queue.expire(job, now, said), request)
 
     async def _attempt(self, key: Key, request: Request, message: Message) -> None:
         box = self._outbox
@@ -176,31 +179,46 @@ class Sending:
             except Asked:
                 request = None
         addresses = request.numbered if request is not None else {}
+        late = queue.late(told, int(box.ways.now()))
+        told = Told(late.job, told.fates)
+        failed = [fate for fate in told.fates if fate.word == "never" and fate.reason != DROPPED]
         async with AsyncExitStack() as stack:
             entries: list[tuple[Log, Draft]] = []
-            report = await self._report(told, request, addresses)
-            if report is not None:
-                entries.append(await stack.enter_async_context(box.ways.letter(job.store, report)))
+            for fates in (failed, late.fates):
+                report = await self._report(told.job, fates, request, addresses)
+                if report is not None:
+                    entries.append(await stack.enter_async_context(box.ways.letter(job.store, report)))
             if told.fates:
                 entries += await receipts(box.ways, box.days, told.job, told.fates, addresses)
             await box.commit(entries, box.jobs.rows({key: told.job}))
         box.jobs.apply({key: told.job})
+        self._remember(key, told)
         _say(told)
 
-    async def _report(self, told: Told, request: Request | None, addresses: Mapping[int, str]) -> Message | None:
-        """The network's own report about those who failed, if it has one; not about what a person took back."""
-        failed = {
-            addresses[fate.number]: Outcome(word="never", reason=fate.reason, remote=fate.remote)
-            for fate in told.fates
-            if fate.word == "never" and fate.number in addresses and fate.reason != DROPPED
+    def _remember(self, key: Key, told: Told) -> None:
+        if told.job.final:
+            self._said.pop(key, None)
+        elif told.fates:
+            self._said.setdefault(key, {}).update((fate.number, fate) for fate in told.fates)
+
+    async def _report(
+        self, job: Job, fates: Sequence[Fate], request: Request | None, addresses: Mapping[int, str]
+    ) -> Message | None:
+        """The network's own report about these, if it has one."""
+        told = {
+            addresses[fate.number]: Outcome(
+                word="never" if fate.word == "never" else "later", reason=fate.reason, remote=fate.remote
+            )
+            for fate in fates
+            if fate.number in addresses
         }
-        egress = self._outbox.ways.egress(told.job.network)
-        if not failed or request is None or request.message is None or not isinstance(egress, Reports):
+        egress = self._outbox.ways.egress(job.network)
+        if not told or request is None or request.message is None or not isinstance(egress, Reports):
             return None
         body = request.body
         whole: BlobBody | Bytes = BlobBody(self._outbox.journal, body) if isinstance(body, BlobRef) else Bytes(body)
         try:
-            return await egress.report(replace(request.message, body=whole), failed)
+            return await egress.report(replace(request.message, body=whole), told)
         except Exception as error:
             log.error("a report of what was not sent could not be composed: %s", type(error).__name__)
             return None

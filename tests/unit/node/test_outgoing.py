@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,25 @@ def test_past_its_time_it_has_failed_and_a_report_lies_in_the_inbox(world: World
             assert await world.final(ID) == {BOB: "never", CAROL: "sent"}
             [report] = await wait_for("a report", lambda: inbox(world))
             assert b"Subject: failed" in report
-            assert BOB.encode() in report
+            assert BOB.encode() + b": 451 4.7.1 greylisted" in report
             assert CAROL.encode() not in report
+
+    anyio.run(main)
+
+
+def test_after_four_hours_its_sender_is_told_once_that_it_waits(world: World) -> None:
+    world.wire.answers = {BOB: [LATER] * 9}
+
+    async def main() -> None:
+        async with world.running():
+            await world.send(ID, BOB)
+            await wait_for("a first attempt", lambda: _waits(world))
+            assert await inbox(world) == []
+            for count in (2, 3):
+                world.clock.turn(hours=4, minutes=1)
+                await wait_for("the next attempt", partial(_tried, world, count))
+                [report] = await wait_for("a report", lambda: inbox(world))
+                assert b"451 4.7.1 greylisted" in report
 
     anyio.run(main)
 
@@ -429,6 +447,10 @@ def test_the_memory_egress_remembers_and_answers_as_told(tmp_path: Path) -> None
 
 async def _is(found: bool) -> bool:
     return found
+
+
+async def _tried(world: World, count: int) -> bool:
+    return len(world.wire.given) == count
 
 
 async def _waits(world: World, count: int = 1, why: str = "its next attempt") -> Any:

@@ -88,6 +88,22 @@ def test_past_the_deadline_what_waits_has_failed_and_what_was_sent_was_sent() ->
     assert [fate.number for fate in told.fates] == [1, 2]
 
 
+def test_what_has_failed_has_failed_for_the_reason_that_was_said_last() -> None:
+    job, fates = attempt(
+        asked(numbers=[0, 1], deadline=NOW + HOUR), NOW, Outcome(word="later", reason="4.4.1 down"), LATER
+    )
+    told = queue.expire(job, NOW + HOUR, {0: fates[0]})
+    assert [fate.reason for fate in told.fates] == ["4.4.1 down", queue.TOO_LATE]
+
+
+def test_a_sender_is_told_once_that_a_message_is_late() -> None:
+    told = attempt(asked(), NOW, SENT, LATER, NEVER)
+    assert queue.late(told, NOW + 4 * HOUR - 1) == (told.job, ())
+    job, fates = queue.late(told, NOW + 4 * HOUR)
+    assert [fate.number for fate in fates] == [1]
+    assert queue.late(queue.Told(job, told.fates), NOW + 9 * HOUR).fates == ()
+
+
 def test_an_interrupted_mail_is_tried_again_at_once() -> None:
     told = queue.interrupt(queue.begin(asked(), [0, 1]), NOW + 9)
     assert told.fates == ()
