@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 import anyio
 
 from mesyx_core.journal import Journal
+from mesyx_core.record.entry import Origin
 from mesyx_core.vault.authority import Authority
 from mesyx_core.vault.manifest import ManifestError, parse
 
@@ -52,11 +53,13 @@ class Hub:
         self.claims: Final = Claims()
         self.attached: Final[set[Attached]] = set()
         self.now: Final = signals.now
+        self._own: Final = signals.key.public
         self.switch: Final = Switch(store, signals, self.standing, self.attached)
         self.acked: Final[dict[bytes, dict[Log, int]]] = {}
         """By node, what is known to be durable there, also after its session has ended."""
         self.forgot: Final[dict[bytes, float]] = {}
-        """By node, when it last turned out to hold less than it had said; Unix seconds."""
+        """By node, when it last turned out to hold less than it had said or, of this node itself, than it had written;
+        Unix seconds."""
         self.left: Final[dict[bytes, float]] = {}
         """By node, when its last session ended; Unix seconds."""
         self._authority = authority
@@ -120,6 +123,8 @@ class Hub:
         """The journal has this log up to `seq`."""
         if self._authority(self.store) is None:  # the store is being dropped
             return
+        if log[0] == self._own and not self.journal.began(Origin(self.store, *log)):
+            self.forgot[self._own] = self.now()
         for one in self.attached:
             one.grew(log, seq)
 

@@ -201,8 +201,8 @@ class Exchange:
         return known
 
     def forgot(self, store: bytes) -> Mapping[bytes, float]:
-        """Nodes of a store that turned out, since this start, to hold less than they had said, as one does that was
-        restored from a backup; and when, in Unix seconds."""
+        """Nodes of a store, this one among them, that turned out since this start to hold less than they had said or
+        written, as one does that was restored from a backup; and when, in Unix seconds."""
         hub = self._hubs.get(store)
         return dict(hub.forgot) if hub else {}
 

@@ -47,6 +47,8 @@ class Journal:
         self._stores = stores
         self._running: dict[Origin, Log] = {}
         self._begun: set[Origin] = set()
+        self.grown: Final[set[Origin]] = set()
+        """Logs that have grown since the journal was opened by what other nodes sent."""
         self._listeners: dict[object, Listener] = {}
         self._reader = Reader(database.readers)
         self._writer = Writer(database, blobs, stores, next_log, poster(), self._tell)
@@ -237,7 +239,12 @@ class Journal:
         write to this store is the caller's to check. Raises RecordError, Diverged, CommitFailed, CommitUnknown.
         """
         batch = await to_thread.run_sync(intake.check, origin, after, chain, entries, checkpoint, trail)
-        return await self._writer.run(partial(self._take, origin=origin, batch=batch), batch.size)
+        state = self._stores.log(origin)
+        before = state.seq if state else 0
+        held = await self._writer.run(partial(self._take, origin=origin, batch=batch), batch.size)
+        if held > before:
+            self.grown.add(origin)
+        return held
 
     async def missing(self, origin: Origin, after: int = 0, *, max_count: int = 1000) -> list[int]:
         """Numbers of entries after `after` whose payload is not held."""

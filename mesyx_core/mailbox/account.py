@@ -122,7 +122,8 @@ class Account:
         self.resealing = Resealing(self, settled)
         self.orders = Orders(self)
         keeper = Keeper(self.ledger, self.shelf)
-        self.feed = Feed(journal, store, self.ledger, opener, keeper, self.news.publish, self.resealing.wake)
+        news, wake = self.news.publish, self.resealing.wake
+        self.feed = Feed(journal, store, writer.node, self.ledger, opener, keeper, news, wake)
 
     @classmethod
     @asynccontextmanager

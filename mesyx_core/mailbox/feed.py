@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -25,6 +26,8 @@ _BYTES: Final = 4 << 20
 _PATIENCE: Final = 2.0
 """Seconds after which bodies that were missing are looked for, should nobody have said that they came."""
 _ABSENT: Final[tuple[Why, ...]] = ("body", "blob", "epoch")
+
+logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
@@ -50,6 +53,7 @@ class Feed:
         self,
         journal: Journal,
         store: bytes,
+        own: bytes,
         ledger: Ledger,
         opener: Opener,
         keeper: Keeper,
@@ -58,6 +62,7 @@ class Feed:
     ) -> None:
         self._journal = journal
         self._store = store
+        self._own = own
         self._ledger = ledger
         self._opener = opener
         self._keeper = keeper
@@ -72,6 +77,7 @@ class Feed:
         self._waiters: list[tuple[Dot, asyncio.Future[None]]] = []
         self._stopped = False
         self._opened = 0
+        self._doubted: set[Origin] = set()
 
     # --- for the account ----------------------------------------------------------------------------------------------
 
@@ -124,6 +130,7 @@ class Feed:
             self._retry.update(("body", "blob", "epoch", "locked", "member", "cause", "fault"))
             while True:
                 self._wake.clear()
+                await self._doubt()
                 await self._catch_up()
                 await self._try_again()
                 if not self._wake.is_set():
@@ -155,6 +162,15 @@ class Feed:
                 await self._wake.wait()
         if absent:
             self._retry.update(_ABSENT)
+
+    async def _doubt(self) -> None:
+        """This node's own entries that came from elsewhere: its state was restored from a copy, and the index with it,
+        or another one writes under its key."""
+        back = {log for log in self._journal.grown if (log.store, log.node) == (self._store, self._own)}
+        if not back <= self._doubted:
+            logger.warning("entries of this node's own came back from another: all mailboxes get a new UIDVALIDITY")
+            await self._keep_thread(self._ledger.doubt)
+            self._doubted |= back
 
     async def _catch_up(self) -> None:
         """Open all origins up to their heads, in turns, one batch being opened while the one before is kept."""

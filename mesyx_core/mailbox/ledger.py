@@ -84,6 +84,12 @@ class Ledger:
             row = change.db.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
         return bytes(row[0])
 
+    def doubt(self) -> None:
+        """This index may have given other messages the same UIDs, before it was restored from a backup: every mailbox
+        gets a new UIDVALIDITY (RFC 3501, 2.3.1.1), so that programs fetch what they know anew."""
+        with self.change() as change:
+            change.db.execute("UPDATE mailbox SET uidvalidity = ?", (change.uidvalidity(),))
+
     def miss(self, targets: Collection[Target]) -> None:
         """The files of these targets are gone: their messages are to be taken apart again."""
         rows = [self.keysets[target] for target in targets]
@@ -168,7 +174,7 @@ class Change:
         row = self.ledger.mailboxes.get(mid)
         if row is None:
             row = self.db.execute(
-                "INSERT INTO mailbox (mid, uidvalidity) VALUES (?, ?)", (mid, self._uidvalidity())
+                "INSERT INTO mailbox (mid, uidvalidity) VALUES (?, ?)", (mid, self.uidvalidity())
             ).lastrowid
             self.ledger.mailboxes[mid] = row
             fresh = True
@@ -182,7 +188,7 @@ class Change:
             self.renamed = True
         return row
 
-    def _uidvalidity(self) -> int:
+    def uidvalidity(self) -> int:
         """The mailboxes of the first second share one; later ones, which may take over a name, get ever higher ones."""
         row = self.db.execute("SELECT max(uidvalidity), max(id) FROM mailbox").fetchone()
         if row[1] is None or row[1] < len(names.SPECIAL):

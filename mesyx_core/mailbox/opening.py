@@ -31,6 +31,12 @@ log = logging.getLogger(__name__)
 _MESSAGES: Final = frozenset(("mail", "line", "event", "post"))
 _FROM_ACCEPT: Final = _MESSAGES | {"receipt", "intent", "recipients"}
 _FROM_CLIENT: Final = _MESSAGES | {"op", "snapshot", "submission", "request", "account"}
+_MAY: Final = {
+    Kind.RESEAL: frozenset(("client", "reencrypt")),
+    Kind.PURGE: frozenset(("client", "reencrypt")),
+    Kind.VETO: frozenset(("client",)),
+}
+"""Roles of which a node needs one to write entries of these kinds."""
 _SENT: Final = names.named("Sent")
 _FLAGS: Final = 64
 """Flags that one message may bring."""
@@ -124,7 +130,7 @@ class Opener:
         try:
             header = decode_header(entry.header)
             if header.kind not in (Kind.EPOCH, Kind.SEALED):
-                return Nothing(at)
+                return _unsealed(at, header.kind, roles.at(seq))
             if entry.payload is None:
                 return Later(at, "body")
             if header.kind == Kind.EPOCH:
@@ -212,6 +218,13 @@ class Opener:
             body=pack(text),
         )
         return Letter(arrival, target, inside, place, _copy(message, body) if own else None)
+
+
+def _unsealed(entry: int, kind: int, roles: frozenset[str]) -> Nothing | Violation:
+    may = _MAY.get(Kind(kind)) if kind in set(Kind) else None
+    if may is None or not roles or roles & may:
+        return Nothing(entry)
+    return Violation(entry, f"a {Kind(kind).name.lower()} from a node that may not write one")
 
 
 def _failed(entry: int, error: Exception) -> Later:

@@ -24,7 +24,7 @@ async def findings(node: Node) -> list[dict[str, Any]]:
     """For `mesyx doctor`: level, what, remedy."""
     found = []
     for store in node.stores:
-        for twin in sorted(await _twins(node, store)):
+        for twin in sorted(await _twins(node, store) | node.exchange.forgot(store.id).keys()):
             name = "this node" if twin == node.key.public else f"the node {twin.hex()[:16]}"
             found.append(
                 {

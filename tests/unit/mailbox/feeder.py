@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 async def main(folder: Path) -> None:
-    found = importlib.util.spec_from_file_location("rig", Path(__file__).with_name("conftest.py"))
+    found = importlib.util.spec_from_file_location("rig", Path(__file__).with_name("rig.py"))
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
