@@ -10,10 +10,10 @@ import anyio
 import pytest
 
 from mesyx_core.api import Bytes, Locked, Message, Outcome, Refused
-from mesyx_core.node import outgoing
+from mesyx_core.node import home, outgoing
 from mesyx_core.node.verbs import queue
 from mesyx_core.outbox.outbox import Outbox
-from tests.unit.node.world import ADDRESS, Clock, World, make, turn, wait_for
+from tests.unit.node.world import ADDRESS, GATEWAY, PHRASE, Clock, Host, World, make, turn, wait_for
 
 BOB, CAROL = "bob@example.net", "carol@example.net"
 LATER, NEVER = Outcome(word="later", reason="451 4.7.1 greylisted"), Outcome(word="never", reason="550 5.1.1 unknown")
@@ -187,3 +187,72 @@ def test_a_client_restored_from_a_backup_asks_for_nothing_twice(world: World) ->
             assert requests == []
 
     anyio.run(main)
+
+
+def test_a_large_message_goes_whole_but_for_its_bcc(world: World) -> None:
+    text = (
+        f"From: {ADDRESS}\r\nMessage-ID: <large@example.org>\r\nBcc: {CAROL}\r\n\r\n".encode() + b"A line.\r\n" * 20_000
+    )
+    message = Message(
+        kind="mail", time=world.clock(), body=Bytes(text), direction="out", sender=ADDRESS, recipients=(BOB,)
+    )
+
+    async def main() -> None:
+        async with world.running():
+            await heard(world)
+            view = world.client.store.view()
+            id = (await view.submit(message)).hex()
+            await comes_to(world, id, "sent")
+            [(_, _, body)] = world.wire.given
+            assert body == text.replace(f"Bcc: {CAROL}\r\n".encode(), b"")
+            [sent] = await view.mailboxes(["Sent"])
+            async for [(_, copy)] in view.content(sent.id, ((1, 2**32 - 1),)):
+                assert b"".join([chunk async for chunk in copy.read()]) == text
+
+    anyio.run(main)
+
+
+def test_doctor_names_the_gateway_that_can_take_over_and_it_does(world: World) -> None:
+    async def main() -> None:
+        async with world.running():
+            await heard(world)
+            first = world.gateway.running.key.public.hex()
+            other = await join(world, "gateway2")
+            await world.gateway.end()
+            id = await submit(world, 1, BOB)
+            assert (await listed(world, id))["gateway"] == first
+            world.clock.turn(hours=26)
+            second = other.running.key.public.hex()
+            command = f"mesyx queue move --from {first[:16]} --to {second[:16]}"
+
+            async def named() -> bool:
+                return command in await remedies(world)
+
+            await wait_for("doctor to name the other gateway", named)
+            [moved] = await world.client.ask("queue.move", source=first[:16], to=second[:16])
+            assert (moved["id"], moved["recipients"], moved["may_have_been_sent"], moved["why_not"]) == (id, 1, [], "")
+            await comes_to(world, id, "sent")
+            await world.start(world.gateway)
+
+            async def forgotten() -> bool:
+                return not await world.gateway.ask("queue.list") and bool((await listed(world, id))["state"] == "sent")
+
+            await wait_for("the old gateway to hear of it", forgotten)
+            late = await submit(world, 2, CAROL)
+            await comes_to(world, late, "sent")
+            assert world.wire.sent() == [BOB, CAROL]
+            await other.end()
+
+    anyio.run(main)
+
+
+async def join(world: World, name: str) -> Host:
+    """One more gateway of the store, which runs."""
+    file, _ = home.create(world.folder / name, name, ["accept", "exchange"])
+    with file.open("a") as config:
+        config.write(GATEWAY.replace('"gateway"', f'"{name}"'))
+    host = world.host(name)
+    await world.start(host)
+    offer = await host.ask("node.invite", roles=["accept", "exchange"], addresses=[])
+    await world.client.ask("store.add_node", name="alice", invitation=offer["invitation"], passphrase=PHRASE)
+    return host

@@ -1,0 +1,56 @@
+"""What is taken out of a message before it is sent, and what is not."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesyx_core.api import Bytes, Message
+from mesyx_core.mailbox.submitting import Without, head_of, request_of
+
+
+async def whole(body: Without, start: int = 0, stop: int | None = None) -> bytes:
+    return b"".join([chunk async for chunk in body.read(start, stop)])
+
+
+@given(
+    st.binary(max_size=200),
+    st.lists(st.integers(0, 200), max_size=8, unique=True),
+    st.integers(0, 210),
+    st.none() | st.integers(0, 210),
+)
+def test_a_body_without_some_places_reads_like_bytes_without_them(
+    data: bytes, edges: list[int], start: int, stop: int | None
+) -> None:
+    edges = sorted(edge for edge in edges if edge <= len(data))
+    places = tuple(zip(edges[::2], edges[1::2], strict=False))
+    left = b"".join(
+        data[a:b] for a, b in zip((0, *(e for _, e in places)), (*(s for s, _ in places), len(data)), strict=True)
+    )
+    body = Without(Bytes(data), places)
+    assert body.size == len(left)
+    assert asyncio.run(whole(body, start, stop)) == left[start:stop]
+
+
+@given(st.binary(max_size=2000))
+def test_no_header_is_too_odd_to_be_looked_into(data: bytes) -> None:
+    head = asyncio.run(head_of(Bytes(data)))
+    assert all(0 <= start < end <= len(data) for start, end in head.secret)
+
+
+def test_every_form_of_bcc_is_left_out_and_nothing_else() -> None:
+    kept = b"From: a@example.org\r\nX-Bcc: stays\r\n"
+    out = b"BCC: b@example.org,\r\n\tc@example.org\r\nBcc : d@example.org\r\nResent-Bcc: e@example.org\r\nbcc:\r\n"
+    rest = b"Subject: Bcc: in a subject\r\n\r\nBcc: in the body\r\n"
+
+    async def sent() -> bytes:
+        body = Bytes(kept + out + rest)
+        message = Message(kind="mail", time=datetime.now(UTC), body=body, recipients=("x@example.org", "y@example.org"))
+        request = request_of(message, await head_of(body), [(1, "y@example.org")])
+        assert request.recipients == ("y@example.org",)
+        return b"".join([chunk async for chunk in request.body.read()])
+
+    assert asyncio.run(sent()) == kept + rest
