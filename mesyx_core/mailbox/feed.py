@@ -101,8 +101,8 @@ class Feed:
     async def progress(self) -> Progress:
         """How far the store is opened, now."""
         heads = await self._journal.heads(self._store)
-        waits, violations = await asyncio.to_thread(self._waits)
         behind = sum(max(0, head.seq - self._cursor(head.node, head.incarnation)) for head in heads)
+        waits, violations = await asyncio.to_thread(self._waits)  # after: of all that is not behind
         locked = waits.pop("locked", 0)
         return Progress(self._opened, behind, sum(waits.values()), locked, violations)
 

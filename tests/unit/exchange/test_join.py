@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mesyx_core.builtin.memory import pair
-from mesyx_core.exchange import About, InvitationRefused, LinkFailed, PeerEnded, Showing, Violation, WrongNode
+from mesyx_core.exchange import InvitationRefused, LinkFailed, PeerEnded, Violation
 from mesyx_core.exchange.frames import MAX_KEYS, Splitter
-from mesyx_core.exchange.invitation import LIFETIME, PREFIX, Invitation, decode_line, make, proof
+from mesyx_core.exchange.invitation import LIFETIME, PREFIX, Invitation, decode_line, make
 from mesyx_core.vault.manifest import Member
+from tests.unit.exchange.guests import Guests
 
 NODE = bytes(range(32))
 
@@ -70,49 +70,6 @@ class TestTheLine:
         assert one.secret not in one.id
 
 
-class Guests:
-    """A laptop with a store, a gateway that has never heard of it, and whatever passes between."""
-
-    def __init__(self, cluster: Any, laptop: Any, gateway: Any, as_member: Callable[..., Member]) -> None:
-        self.cluster = cluster
-        self.laptop = laptop
-        self.gateway = gateway
-        self.as_member = as_member
-        self.about: list[About] = []
-        self.keys: tuple[bytes, str] = (b"", "")
-        """What is sent with the manifests: private keys, and the store's name."""
-
-    async def invite(
-        self, *addresses: str, secret: int = 7, roles: Sequence[str] = ("accept", "exchange"), keys: str = ""
-    ) -> Invitation:
-        made = make(
-            self.gateway.key.public,
-            (),
-            frozenset(roles),
-            addresses,
-            self.gateway.clock,
-            lambda n: bytes([secret]) * n,
-        )
-        await self.gateway.exchange.register.issue(made, keys)
-        return made
-
-    async def join(self, invited: Invitation, by: Any = None, addresses: Sequence[str] = (), **changes: Any) -> None:
-        here, there = pair()
-        node = by or self.laptop
-        store = changes.pop("store", self.cluster.store)
-
-        async def prepare(about: About) -> Showing:
-            self.about.append(about)
-            documents: list[bytes] = self.cluster.owner.documents
-            if self.cluster.owner.manifest.member(self.gateway.key.public) is None:
-                new = replace(self.as_member(self.gateway.key, "accept", addresses=addresses), **changes)
-                self.cluster.owner.change([*self.cluster.owner.manifest.members, new])
-            return Showing(documents, *self.keys)
-
-        self.cluster.tasks.start_soon(self.gateway.exchange.accept, there)
-        await node.exchange.join(here, invited, store, prepare)
-
-
 @pytest.fixture
 async def guests(cluster: Any, as_member: Any) -> Guests:
     laptop, gateway = await cluster.node("laptop"), await cluster.node("gateway")
@@ -142,52 +99,12 @@ class TestRedeeming:
         await guests.join(invited)
         assert len(guests.gateway.joined) == 2
 
-    async def test_an_expired_one_is_refused_by_the_server(self, guests: Guests) -> None:
-        invited = await guests.invite()
-        guests.gateway.clock += LIFETIME
-        with pytest.raises(InvitationRefused, match=r"expired on 20\d\d-"):
-            await guests.join(invited)
-        assert "expired" in guests.gateway.exchange.refusals[-1].reason
-        assert not guests.about  # nothing was signed for it
-
     async def test_an_expired_one_is_not_even_tried(self, guests: Guests) -> None:
         invited = await guests.invite()
         guests.laptop.clock += LIFETIME
         here, _there = pair()
         with pytest.raises(InvitationRefused, match="expired"):
             await guests.laptop.exchange.join(here, invited, guests.cluster.store, lambda about: None)
-
-    async def test_a_used_one_is_refused_to_another_client(self, guests: Guests) -> None:
-        invited = await guests.invite()
-        await guests.join(invited)
-        thief = await guests.cluster.node("thief")
-        with pytest.raises(InvitationRefused, match="used already"):
-            await guests.join(invited, by=thief)
-        assert "used already" in guests.gateway.exchange.refusals[-1].reason
-
-    async def test_a_used_one_is_refused_for_another_store(self, guests: Guests) -> None:
-        invited = await guests.invite()
-        await guests.join(invited)
-        with pytest.raises(InvitationRefused, match="used already"):
-            await guests.join(invited, store=b"\1" * 32)
-
-    async def test_a_withdrawn_one_is_refused(self, guests: Guests) -> None:
-        invited = await guests.invite()
-        await guests.gateway.exchange.register.withdraw(invited.id)
-        with pytest.raises(InvitationRefused, match="no such invitation"):
-            await guests.join(invited)
-
-    async def test_another_node_cannot_redeem_it_in_the_inviters_place(self, guests: Guests) -> None:
-        invited = await guests.invite()
-        guests.gateway = await guests.cluster.node("imposter")
-        with pytest.raises(WrongNode):
-            await guests.join(invited)
-
-    async def test_addresses_that_were_not_granted_are_refused(self, guests: Guests) -> None:
-        invited = await guests.invite("alice@example.org")
-        with pytest.raises(InvitationRefused, match="does not grant"):
-            await guests.join(invited, addresses=["root@example.org"])
-        assert not guests.gateway.joined
 
     async def test_a_second_one_adds_an_address_and_grants_no_other(self, guests: Guests) -> None:
         await guests.join(await guests.invite("alice@example.org"), addresses=["alice@example.org"])
@@ -209,17 +126,6 @@ class TestRedeeming:
         with pytest.raises(InvitationRefused, match="does not grant"):
             await guests.join(await guests.invite("list@example.org", secret=9))
 
-    async def test_roles_that_were_not_offered_are_refused(self, guests: Guests) -> None:
-        with pytest.raises(InvitationRefused, match="does not offer"):
-            await guests.join(await guests.invite(), roles=frozenset({"accept", "client"}))
-
-    async def test_who_knows_only_the_id_is_refused(self, guests: Guests, monkeypatch: pytest.MonkeyPatch) -> None:
-        invited = await guests.invite()
-        monkeypatch.setattr("mesyx_core.exchange.join.proof", lambda secret, *values: proof(b"\0" * 16, *values))
-        with pytest.raises(InvitationRefused, match="proof"):
-            await guests.join(invited)
-        assert not guests.gateway.joined
-
     async def test_the_secret_never_crosses(self, guests: Guests, monkeypatch: pytest.MonkeyPatch) -> None:
         crossed = bytearray()
         monkeypatch.setattr(Splitter, "feed", _spy(crossed, Splitter.feed))
@@ -235,12 +141,6 @@ class TestRedeeming:
         assert guests.about[0].keys == keys
         (joining,) = guests.gateway.joined
         assert (joining.keys, joining.name) == guests.keys
-
-    async def test_private_keys_for_one_who_is_no_client_are_refused(self, guests: Guests) -> None:
-        guests.keys = b"sealed", "alice"
-        with pytest.raises(InvitationRefused, match="no client"):
-            await guests.join(await guests.invite(keys="age1pq1"))
-        assert not guests.gateway.joined
 
     async def test_private_keys_that_nobody_asked_for_are_refused(self, guests: Guests) -> None:
         guests.keys = b"sealed", "alice"
