@@ -12,6 +12,7 @@ from mesyx_core.cli.show import plain, table
 
 ID = click.argument("id_", metavar="ID")
 _SHOWN = 12
+ENDED = frozenset(("sent", "never", "dropped"))
 
 
 @click.group()
@@ -53,7 +54,7 @@ def _lines(row: Mapping[str, Any]) -> list[dict[str, Any]]:
             "attempts": each["attempts"],
             "next": each["next"],
             "gateway": gateway,
-            "reason": each["reason"] or row.get("waits_for", ""),
+            "reason": each["reason"] or ("" if each["state"] in ENDED else row.get("waits_for", "")),
         }
         for each in row["recipients"] or [blank]
     ]
