@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import ByteStream, TaskGroup
 
 from mesyx_core.api import MesyxError
+from mesyx_core.wire.limits import Bucket
 
 from .compare import Log
 from .ending import GONE, Over, raise_end
@@ -24,6 +25,18 @@ from .outgoing import Outgoing
 from .session import Phase, Session
 
 READ: Final = 64 << 10
+SIGNAL_RATE: Final = 150.0
+"""Signals a second that a session sends; fewer than a peer takes from it."""
+SIGNAL_BURST: Final = 100.0
+SIGNAL_BYTES: Final = float(512 << 10)
+"""The same in bytes."""
+SIGNALS_AT_ONCE: Final = 70 << 10
+"""Bytes of signals that go out together with what the logs have to send."""
+FLOODED: Final = 0.005
+"""Seconds for which nothing more is read from a peer that sends signals too fast, at each of them: it keeps nobody but
+itself busy. A peer of ours never does."""
+SIGNAL_LOOK: Final = 0.01
+"""Seconds between two looks at signals that wait."""
 INBOX: Final = 2
 """Frames with entries, of a MiB each, that wait for the journal."""
 
@@ -73,6 +86,8 @@ class Connection:
         self._tell = heard
         self._stalled = False
         self._brought: set[Log] = set()
+        self._signal_count = Bucket(SIGNAL_RATE, SIGNAL_BURST, monotonic)
+        self._signal_bytes = Bucket(SIGNAL_BYTES, float(SIGNALS_AT_ONCE), monotonic)
         self._work = anyio.Event()
         self._started = anyio.Event()
         self._scope = anyio.CancelScope()
@@ -211,7 +226,8 @@ class Connection:
             case Piece() | Absent() | Arrived():
                 self._fetch.answered(frame)
             case Signal():
-                self._hub.switch.heard(frame, self)
+                if not self._hub.switch.heard(frame, self):
+                    await anyio.sleep(FLOODED)
             case Heads() | Lack() | Documents():
                 await self._manifests.take(frame)
             case End():
@@ -235,7 +251,8 @@ class Connection:
         while True:
             self._work = anyio.Event()
             if not await self._send_next():
-                await self._work.wait()
+                with anyio.move_on_after(SIGNAL_LOOK if self.session.signal_size else None):
+                    await self._work.wait()
 
     async def _send_next(self) -> bool:
         """Whether there was anything to send."""
@@ -246,10 +263,22 @@ class Connection:
             turn = self.session.flow.next()
             if turn is not None:
                 await self._outgoing.piece(*turn)
+        if self.session.signal_size:
+            self._let_signals()
         data = self.session.take()
         if data:
             await self._stream.send(data)
         return bool(data) or turn is not None or bool(self._serve)
+
+    def _let_signals(self) -> None:
+        """As many as the peer takes, and few enough that the logs never wait for them."""
+        left = SIGNALS_AT_ONCE
+        while 0 < self.session.signal_size <= left and not self._signal_bytes.delay(self.session.signal_size):
+            if not self._signal_count.take():
+                return
+            left -= self.session.signal_size
+            self._signal_bytes.take(self.session.signal_size)
+            self.session.let_signal()
 
     async def _fetch_blobs(self) -> None:
         await self._started.wait()
@@ -276,8 +305,9 @@ class Connection:
 
     def _wake(self) -> None:
         self._work.set()
-        if self.running:
+        if self.running and not self._started.is_set():
             self._started.set()
+            self._hub.switch.joined()
 
     def _blob_taken(self, blob: bytes) -> None:
         self._hub.blob_arrived(blob)

@@ -52,6 +52,8 @@ class Fate(Enum):
     MINE = auto()
     PASS = auto()
     LOST = auto()
+    FLOOD = auto()
+    """Lost because its peer sends too many."""
 
 
 class Relay:
@@ -79,7 +81,11 @@ class Relay:
 
     def take(self, frame: Signal, peer: bytes) -> Fate:
         """What becomes of a frame that `peer` has sent. The cheap questions come first: a flood costs little."""
-        why = self._objection(frame, peer)
+        count, size = self._bucket(peer)
+        if not (count.take() and size.take(len(frame.sealed))):
+            self.lost["flood"] += 1
+            return Fate.FLOOD
+        why = self._objection(frame)
         if why:
             self.lost[why] += 1
             return Fate.LOST
@@ -103,11 +109,8 @@ class Relay:
             return [running[back]]
         return [one for peer, one in running.items() if peer not in (but, frame.origin)]
 
-    def _objection(self, frame: Signal, peer: bytes) -> str:
+    def _objection(self, frame: Signal) -> str:
         """Why a frame is lost; empty when it is not."""
-        count, size = self._bucket(peer)
-        if not (count.take() and size.take(len(frame.sealed))):
-            return "flood"
         if frame.origin == self._me:
             return "own"
         if not self._member(frame.origin) or not (frame.target == self._me or self._member(frame.target)):

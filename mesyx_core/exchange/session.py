@@ -61,8 +61,6 @@ MAX_QUEUED: Final = 4 << 20
 """Bytes that wait to be sent before the peer counts as one that does not read."""
 MAX_SIGNALS: Final = 512 << 10
 """Bytes of signals that wait to be sent; what comes on top of them is lost."""
-SIGNALS_AT_ONCE: Final = 64 << 10
-"""Bytes of signals that go out together with what the logs have to send; at least one signal."""
 
 
 class Signer(Protocol):
@@ -154,21 +152,26 @@ class Session:
 
     def signal(self, frame: Signal) -> bool:
         """Queue a signal, behind all else; False when it is lost because too many wait."""
-        data = pack(frame)
-        if self.phase is not Phase.RUNNING or self._signalled + len(data) > MAX_SIGNALS:
+        if self.phase is not Phase.RUNNING or self._signalled + len(frame.sealed) > MAX_SIGNALS:
             return False
+        data = pack(frame)
         self._signals.append(data)
         self._signalled += len(data)
         return True
 
+    @property
+    def signal_size(self) -> int:
+        """Bytes of the signal whose turn it is; 0 when none waits."""
+        return len(self._signals[0]) if self._signals else 0
+
+    def let_signal(self) -> None:
+        """The signal whose turn it is goes out with what is taken next."""
+        data = self._signals.popleft()
+        self._signalled -= len(data)
+        self._out.append(data)
+
     def take(self) -> bytes:
-        """All that is to be sent now, and a few of the signals that wait."""
-        budget = SIGNALS_AT_ONCE
-        while self._signals and budget > 0:
-            data = self._signals.popleft()
-            self._signalled -= len(data)
-            budget -= len(data)
-            self._out.append(data)
+        """All that is to be sent now."""
         data = b"".join(self._out)
         self._out.clear()
         self._queued = 0

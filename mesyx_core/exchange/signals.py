@@ -308,13 +308,19 @@ class Signals:
             with anyio.move_on_after(RENEWED):
                 await self._changed.wait()
 
+    def renew_soon(self, store: bytes) -> None:
+        """There is a new way to somebody who may not know of a lease."""
+        if self._attached[store]:
+            self._changed.set()
+
     def _tell_lease(self, store: bytes, seconds: float) -> None:
         switch = self._switches(store)
         if switch is None:
             return
         for member in switch.standing().authority.effective.members:
             if "accept" in member.roles and member.node != self.key.public:
-                self.tell(store, member.node, LEASE, seconds)
+                with suppress(MesyxError):
+                    self.tell(store, member.node, LEASE, seconds)
 
     async def _leased(self, store: bytes, node: bytes, value: JsonValue) -> None:
         switch = self._switches(store)
@@ -351,14 +357,20 @@ class Switch:
         self._signals = signals
         self._attached = attached
 
-    def heard(self, frame: Signal, via: Way) -> None:
-        """A peer has sent it."""
-        match self.relay.take(frame, via.peer):
+    def heard(self, frame: Signal, via: Way) -> bool:
+        """A peer has sent it; False when it sends too many."""
+        fate = self.relay.take(frame, via.peer)
+        match fate:
             case Fate.MINE:
                 self.heard_of[frame.origin] = self._signals.now()
                 self._signals.came(self, frame, via)
             case Fate.PASS:
                 self._pass(frame._replace(hops=frame.hops - 1), via.peer)
+        return fate is not Fate.FLOOD
+
+    def joined(self) -> None:
+        """A session runs from now on: what it leads to learns at once who is attached here."""
+        self._signals.renew_soon(self.store)
 
     def send(self, frame: Signal) -> bool:
         """Send one of this node's own; False when it is lost for want of a way, or of room on it."""

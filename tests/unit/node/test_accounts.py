@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import anyio
 import pytest
 
 from mesyx_core.api import Event, Locked, Refused
-from mesyx_core.node.verbs.accounts import _say
+from mesyx_core.node.accounts import Kept
+from mesyx_core.node.verbs.accounts import _say, _states
 from mesyx_core.record.outgoing import Account
 from mesyx_core.testing.cluster import STORE, Cluster, Plugin, alice_and_bob
 from mesyx_core.testing.memory import PostOffice
@@ -198,6 +199,55 @@ async def test_the_gateway_shows_its_operator_no_names(cluster: Cluster) -> None
     assert (row["use"], row["state"]) == ("mine", "up")
     assert "letters" not in json.dumps(row)
     assert "password" not in json.dumps(row)
+
+
+async def test_an_account_lives_no_longer_than_its_instance(cluster: Cluster, office: PostOffice) -> None:
+    await add(cluster)
+    first, config = office.boxes[0], cluster.bob.file.read_text()
+    cluster.bob.file.write_text(config + 'box = "another"\n')
+    assert (await cluster.bob.ask("reload"))["restarted"] == ["egress.post"]
+    await until(lambda: office.boxes and office.boxes[0] is not first)
+    assert office.opened == ["alice"]
+    cluster.bob.file.write_text(config.replace('[egress.post]\nuse = "mine"', ""))
+    await cluster.bob.ask("reload")
+    await until(lambda: not office.opened)
+    assert "no instance of mine" in (await until_state(cluster, "down"))["why"]
+    cluster.bob.file.write_text(config)
+    await cluster.bob.ask("reload")
+    await until(lambda: office.opened == ["alice"])
+
+
+async def until_state(cluster: Cluster, state: str) -> Any:
+    with anyio.fail_after(20):
+        while (row := (await listed(cluster))["letters"])["state"] != state:  # noqa: ASYNC110 - across nodes
+            await anyio.sleep(0.1)
+    return row
+
+
+async def test_hundreds_are_told_of_and_a_gateway_that_lies_is_cut_to_form(cluster: Cluster) -> None:
+    gateway, alice = cluster.bob.node, cluster.alice.node
+    assert gateway is not None
+    assert alice is not None
+    store, key = cluster.view.owner, gateway.key.public
+    for n in range(300):
+        told = Account(f"a{n:03}", "mine", key, "", {}, {}, 5)
+        gateway.accounts._kept[store, told.name] = Kept(b"", told)
+    held = alice.stores.named(STORE)
+    await until(lambda: any(peer.running for peer in alice.exchange.peers()))
+    found = await _states(alice, held, key)
+    assert isinstance(found, dict)
+    assert len(found) == 300
+
+    async def lies(store: bytes, origin: bytes, value: Any) -> AsyncGenerator[Any, None]:
+        yield "nonsense"
+        yield [1, {"name": "x"}, {"name": [], "time": 1}]
+        row = {"name": "x", "time": 9, "state": "s" * 99, "why": "w" * 999, "seconds": 1, "restarts": 0}
+        yield [row, {**row, "name": "y", "seconds": "long"}]
+
+    gateway.exchange.signals.answers["accounts"] = lies
+    found = await _states(alice, held, key)
+    assert isinstance(found, dict)
+    assert [(name, len(row["why"]), len(row["state"])) for name, row in found.items()] == [("x", 300, 16)]
 
 
 async def test_a_locked_store_has_no_accounts_to_set(cluster: Cluster) -> None:
