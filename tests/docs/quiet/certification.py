@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import anyio
-
 from mesyx_quiet.filter import FILTER
 
 from mesyx_core.testing import FilterContract, mail
