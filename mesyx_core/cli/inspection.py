@@ -104,7 +104,7 @@ def _certified(folder: Path, plugins: list[Plugin]) -> Iterator[Finding]:
     seen: list[Any] = []
     try:
         for certification in certifications(folder / "tests"):
-            seen.append(certification.provider)
+            seen += [getattr(certification, name, None) for name in ("provider", "command")]
             yield from certify(certification)
     except ImportError as error:
         yield Finding("its tests", f"{error}: {HOW}, then pytest {folder}")
@@ -117,3 +117,6 @@ def _certified(folder: Path, plugins: list[Plugin]) -> Iterator[Finding]:
             for provider in providers:
                 what = f"{kind} {provider.name} is certified"
                 yield Finding(what, "" if provider in seen else f"no class in {folder / 'tests'} certifies it")
+        for command in plugin.commands:
+            what = f"the command {' '.join(command.words)} is certified"
+            yield Finding(what, "" if command in seen else f"no class in {folder / 'tests'} certifies it")

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from anyio.abc import TaskGroup
 
-from mesyx_core.api import Health, MesyxError, Misconfigured
+from mesyx_core.api import Health, MesyxError, Misconfigured, Refused
 from mesyx_core.node.context import InstanceContext
 from mesyx_core.node.faults import place, single
 from mesyx_core.plugins import Instance
+from mesyx_core.plugins.shape import misfits
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -170,6 +171,8 @@ async def _once(node: Node, instance: Running) -> None:
                 instance.role = await stack.enter_async_context(
                     instance.bound.provider.open(instance.bound.config, context)
                 )
+                if wrong := misfits(instance.bound.section.kind, instance.role):
+                    raise Refused(f"the plugin does not work: {wrong[0]}", "mend or upgrade it")
                 try:
                     await _run(instance)
                 finally:

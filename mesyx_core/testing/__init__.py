@@ -13,6 +13,7 @@ from mesyx_core.testing.clock import Clock
 from mesyx_core.testing.context import StandIn
 from mesyx_core.testing.contract import Contract, Open, refused, soon
 from mesyx_core.testing.contracts.access import AccessContract
+from mesyx_core.testing.contracts.commands import CommandContract
 from mesyx_core.testing.contracts.crypto import CryptoContract
 from mesyx_core.testing.contracts.egress import EgressContract, Fate, Network
 from mesyx_core.testing.contracts.filter import FilterContract
@@ -24,6 +25,7 @@ from mesyx_core.testing.script import play
 __all__ = [
     "AccessContract",
     "Clock",
+    "CommandContract",
     "Contract",
     "CryptoContract",
     "DialerContract",

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
+from pydantic import BaseModel
 
+from mesyx_core.api import Context, Temporary
+from mesyx_core.testing import refused
 from mesyx_core.testing.cluster import Plugin, alice_and_bob, section
 from mesyx_core.testing.memory import PostOffice, filter_
 
@@ -41,5 +47,28 @@ def test_a_filter_judges_and_an_ingress_takes_in(tmp_path: Path) -> None:
             assert (await cluster.deliver(MAIL, sender="mark@words.example")).mailbox == "Junk"
             assert await cluster.read(1, "Junk") == [MAIL]
             assert await office.post("here", "bob", "alice@example.org", b"a line")
+
+    run(main)
+
+
+class Deaf:
+    """No filter: it has no judge()."""
+
+
+@asynccontextmanager
+async def open_deaf(config: BaseModel, context: Context) -> AsyncIterator[Deaf]:
+    yield Deaf()
+
+
+def test_what_lacks_a_method_of_its_role_is_told_and_lets_nothing_slip_by(tmp_path: Path) -> None:
+    plugin = Plugin(filter=[replace(filter_(), open=open_deaf)])
+
+    async def main() -> None:
+        async with alice_and_bob(tmp_path, plugin=plugin, bob=section("filter", "deaf", "mine", {})) as cluster:
+            (shown,) = [i for i in (await cluster.bob.ask("status"))["instances"] if i["instance"] == "filter.deaf"]
+            assert shown["state"] == "retry"
+            assert "Deaf has no judge, which Filter asks for" in shown["why"]
+            with refused(Temporary):
+                await cluster.deliver(MAIL)
 
     run(main)

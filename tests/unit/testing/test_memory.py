@@ -11,6 +11,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from mesyx_core.api import LoginFailed, Outcome, Temporary
 from mesyx_core.testing import (
     AccessContract,
+    CommandContract,
     CryptoContract,
     DialerContract,
     EgressContract,
@@ -23,7 +24,7 @@ from mesyx_core.testing import (
     StandIn,
     mail,
 )
-from mesyx_core.testing.memory import PostOffice, access, crypto, dialer, filter_, stick
+from mesyx_core.testing.memory import PostOffice, access, command, crypto, dialer, filter_, stick
 from mesyx_core.testing.memory.crypto import HELLO
 
 
@@ -126,3 +127,10 @@ class TestDesk(AccessContract):
                 case b"later":
                     raise Temporary("later")
             yield stream, lines
+
+
+class TestCount(CommandContract):
+    command = command()
+    name = "office"
+    capabilities = frozenset({"asks"})
+    answers = {"count": [3]}
