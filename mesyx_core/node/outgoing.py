@@ -14,6 +14,7 @@ from mesyx_core.journal import Draft, Log
 from mesyx_core.journal.journal import RowChange
 from mesyx_core.node import faults
 from mesyx_core.node.clock import now
+from mesyx_core.node.finding import Finding, finding
 from mesyx_core.node.instances import Running
 from mesyx_core.outbox.days import Days
 from mesyx_core.outbox.jobs import Jobs
@@ -121,30 +122,30 @@ class Outgoing:
             "waits_for": why,
         }
 
-    def findings(self) -> list[dict[str, Any]]:
-        """For `mesyx doctor`: level, what, remedy."""
-        found: list[dict[str, Any]] = []
+    def findings(self) -> list[Finding]:
+        """For `mesyx doctor`."""
+        found: list[Finding] = []
         box = self.box
         if box is None:
             if self.wanted and self._node.live:
-                found.append(_finding("error", "the outbox is not running: nothing is sent", "see the node's log"))
+                found.append(finding("error", "the outbox is not running: nothing is sent", "see the node's log"))
             return found
         if box.stopped:
-            found.append(_finding("error", f"{box.stopped}; nothing is sent any more", TWICE_REMEDY))
+            found.append(finding("error", f"{box.stopped}; nothing is sent any more", TWICE_REMEDY))
         elif box.restored:
             remedy = "nothing to do: what it had sent since was heard from the other members; said until the next start"
-            found.append(_finding("warning", box.restored, remedy))
+            found.append(finding("warning", box.restored, remedy))
         for network in sorted({job.network for job in box.jobs}):
             waiting = [job for job in box.jobs if job.network == network]
             if box.ways.egress(network) is None:
                 what = f"{len(waiting)} messages wait for an egress for {network}, and none is up"
                 found.append(
-                    _finding("error", what, "see `mesyx status` for why it is down, or add an [egress] section")
+                    finding("error", what, "see `mesyx status` for why it is down, or add an [egress] section")
                 )
         unheard = {job.store for job in box.jobs if not box.ways.in_sync(job.store)}
         if unheard:
             found.append(
-                _finding(
+                finding(
                     "warning",
                     "messages wait until a session with another member has been in sync since this start",
                     "start the client or another node of the store; they go by themselves after node.resume_after",
@@ -241,7 +242,3 @@ def _packed(message: Message, body: Body) -> Content:
         return Content(content.pack(message, body.ref), message.importance, blobs=(body.blob,))
     assert isinstance(body, Bytes)
     return Content(content.pack(message, body.data), message.importance)
-
-
-def _finding(level: str, what: str, remedy: str) -> dict[str, Any]:
-    return {"level": level, "what": what, "remedy": remedy}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mesyx_core.node.clock import now
+from mesyx_core.node.finding import Finding, finding
 from mesyx_core.record.checkpoint import parse
 from mesyx_core.record.entry import Origin
 from mesyx_core.record.payloads import Earlier, decode_start
@@ -16,24 +17,22 @@ if TYPE_CHECKING:
 
 Log: TypeAlias = tuple[bytes, bytes]
 """(node, incarnation)."""
+REMEDY: Final = (
+    "if two run under that key, stop one and give it a key of its own (`mesyx init` in a new folder); after a restore "
+    "there is nothing to do, and a week later this is said no more"
+)
 SHOWN: Final = 7 * 86_400
 """Seconds for which it is shown after the last sign of it."""
 
 
-async def findings(node: Node) -> list[dict[str, Any]]:
-    """For `mesyx doctor`: level, what, remedy."""
+async def findings(node: Node) -> list[Finding]:
+    """For `mesyx doctor`."""
     found = []
     for store in node.stores:
         for twin in sorted(await _twins(node, store) | node.exchange.forgot(store.id).keys()):
             name = "this node" if twin == node.key.public else f"the node {twin.hex()[:16]}"
-            found.append(
-                {
-                    "level": "error",
-                    "what": f"{store.name}: {name} was restored from a backup, or its key is in use twice",
-                    "remedy": "if two run under that key, stop one and give it a key of its own (`mesyx init` in a new "
-                    "folder); after a restore there is nothing to do, and a week later this is said no more",
-                }
-            )
+            what = f"{store.name}: {name} was restored from a backup, or its key is in use twice"
+            found.append(finding("error", what, REMEDY))
     return found
 
 

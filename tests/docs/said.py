@@ -29,9 +29,7 @@ def _said(node: ast.AST) -> str | None:
     match node:
         case ast.Call(func=ast.Attribute(value=ast.Name(id="log" | "_log"), attr=level), args=[text, *_]):
             return _pattern(text) if level in _LOGS else None
-        case ast.Call(func=ast.Name(id="_finding"), args=[_, text, _]):
-            return _pattern(text)
-        case ast.Dict(keys=[ast.Constant(value="level"), *_], values=[_, text, _]):
+        case ast.Call(func=ast.Name(id="finding"), args=[_, text, _]):
             return _pattern(text)
         case ast.Assign(targets=[ast.Name(id="what")], value=text):
             return _pattern(text)
@@ -46,7 +44,7 @@ def said() -> Iterator[tuple[str, str]]:
             text = file.read_text()
             for node in ast.walk(ast.parse(text)):
                 found = _said(node)
-                if isinstance(node, ast.Assign) and "_finding(" not in text:
+                if isinstance(node, ast.Assign) and "mesyx_core.node.finding import" not in text:
                     continue
                 if found is not None and found.strip("… :;"):
                     yield re.sub("…+", "…", found), str(file.relative_to(ROOT))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import JsonValue
 
 from mesyx_core.api import Refused
-from mesyx_core.node.verbs import accounts, addresses, health, invitations, logins, queue, stores
+from mesyx_core.node.verbs import accounts, addresses, doctor, health, invitations, logins, queue, stores
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -45,7 +45,7 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         "queue.drop": queue.drop,
         "queue.move": queue.move,
         "status": health.status,
-        "doctor": health.doctor,
+        "doctor": doctor.doctor,
         "trace": health.trace,
         "reload": health.reload,
     }

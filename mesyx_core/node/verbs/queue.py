@@ -11,6 +11,7 @@ from mesyx_core.mailbox.account import Account
 from mesyx_core.mailbox.orders import Moved
 from mesyx_core.mailbox.submissions import Addressee, Submitted
 from mesyx_core.node.clock import now
+from mesyx_core.node.finding import Finding, Level, finding
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -225,16 +226,16 @@ async def _heard(node: Node, store: Store) -> dict[bytes, int]:
     return found
 
 
-async def findings(node: Node) -> list[dict[str, Any]]:
+async def findings(node: Node) -> list[Finding]:
     """For `mesyx doctor`."""
-    found: list[dict[str, Any]] = []
+    found: list[Finding] = []
     for store in _client_stores(node):
         if store.account is not None:
             found += await _store_findings(node, store, store.account)
     return found
 
 
-async def _store_findings(node: Node, store: Store, account: Account) -> list[dict[str, Any]]:
+async def _store_findings(node: Node, store: Store, account: Account) -> list[Finding]:
     time = int(now().timestamp())
     waiting = [one for one in await account.outbound.listing() if time - one.time > PATIENCE]
     heard = await _heard(node, store) if waiting else {}
@@ -243,7 +244,7 @@ async def _store_findings(node: Node, store: Store, account: Account) -> list[di
     if late:
         ids = late[0].id.hex()[:12]
         found.append(
-            _finding(
+            finding(
                 "error",
                 f"{store.name}: {_messages(len(late))}, and could not be sent in time",
                 f"mesyx queue retry {ids}, or mesyx queue drop {ids}; `mesyx queue list` shows all",
@@ -256,29 +257,29 @@ async def _store_findings(node: Node, store: Store, account: Account) -> list[di
             what = (
                 f"{store.name}: {_messages(len(some))} for the node {gateway.hex()[:16]}, which is no gateway any more"
             )
-            found.append(_finding("error", what, _handing_over(store, gateway, heard, time)))
+            found.append(finding("error", what, _handing_over(store, gateway, heard, time)))
         elif time - heard.get(gateway, 0) > SILENT:
             found.append(_silent(store, gateway, len(some), heard, time))
     return found
 
 
-async def _no_gateway(store: Store, account: Account, some: Sequence[Submitted], time: int) -> dict[str, Any]:
-    level = "error" if time - min(one.time for one in some) > SILENT else "warning"
+async def _no_gateway(store: Store, account: Account, some: Sequence[Submitted], time: int) -> Finding:
+    level: Level = "error" if time - min(one.time for one in some) > SILENT else "warning"
     known = await account.outbound.gateways()
     remedy = (
         "start a gateway of the store, and see that this client reaches it: mesyx status"
         if known
         else "give a gateway of the store an [egress.smtp] section, and reload it"
     )
-    return _finding(level, f"{store.name}: {_messages(len(some))} for a gateway that can send", remedy)
+    return finding(level, f"{store.name}: {_messages(len(some))} for a gateway that can send", remedy)
 
 
-def _silent(store: Store, gateway: bytes, count: int, heard: dict[bytes, int], time: int) -> dict[str, Any]:
+def _silent(store: Store, gateway: bytes, count: int, heard: dict[bytes, int], time: int) -> Finding:
     last = heard.get(gateway, 0)
     since = f"for {(time - last) // 86400} days" if last and time - last >= 2 * SILENT else "for more than a day"
     what = f"{store.name}: {_messages(count)} for the gateway {gateway.hex()[:16]}, which was not heard of {since}"
     remedy = f"start it; if it is gone for good: {_handing_over(store, gateway, heard, time)}"
-    return _finding("error", what, remedy)
+    return finding("error", what, remedy)
 
 
 def _handing_over(store: Store, gateway: bytes, heard: dict[bytes, int], time: int) -> str:
@@ -294,7 +295,3 @@ def _handing_over(store: Store, gateway: bytes, heard: dict[bytes, int], time: i
 
 def _messages(count: int) -> str:
     return "one message waits" if count == 1 else f"{count} messages wait"
-
-
-def _finding(level: str, what: str, remedy: str) -> dict[str, Any]:
-    return {"level": level, "what": what, "remedy": remedy}
