@@ -56,7 +56,7 @@ async def test_every_member_shows_the_others_also_across_one_between(cluster: Cl
         assert found.keys() == others
         for one in found.values():
             assert one["no_answer"] == ""
-            assert one["answer"].keys() == {"version", "seconds", "disk_free", "queue", "instances"}
+            assert one["answer"].keys() == {"version", "seconds", "disk_free", "queue", "signs", "instances"}
             assert one["answer"]["instances"] == [{"instance": "transport.meet", "state": "up"}]
             assert abs(one["heard"] - time.time()) < 10
     json.dumps(found)
