@@ -289,8 +289,8 @@ def faults_page() -> str:
                 NOTE,
                 "What goes wrong, where, and what must follow. `nox -s faults` tries each of these on real nodes, most "
                 "of them at many places; the last column names the fault in `tests/faults.toml` and what came of it "
-                "when all were last tried. Of every fault it also holds that nothing acknowledged is lost, nothing is there "
-                "twice, and no traceback is shown.",
+                "when all were last tried. Of every fault it also holds that nothing acknowledged is lost, nothing is "
+                "there twice, and no traceback is shown.",
                 "\n".join(["| fault | where | what must follow | outcome |", "| --- | --- | --- | --- |", *rows]),
             ]
         )
