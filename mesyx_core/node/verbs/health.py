@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mesyx_core.api import Busy, Refused
 from mesyx_core.node.verbs import queue
@@ -11,6 +11,10 @@ from mesyx_core.node.verbs import queue
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
     from mesyx_core.node.stores import Store
+
+
+REFUSALS: Final = 5
+"""Streams turned away that status shows: the last ones."""
 
 
 async def status(node: Node) -> Any:
@@ -34,6 +38,7 @@ async def status(node: Node) -> Any:
         ],
         **({} if outbox is None else {"outbox": outbox}),
         "stores": [await _store(node, store) for store in node.stores],
+        "turned_away": [one._asdict() for one in list(node.exchange.refusals)[-REFUSALS:]],
     }
 
 
