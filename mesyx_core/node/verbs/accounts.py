@@ -15,6 +15,7 @@ from mesyx_core.mailbox.account import Account as Mailbox
 from mesyx_core.mailbox.accounts import Noted
 from mesyx_core.node.accounts import STATES
 from mesyx_core.node.clock import now
+from mesyx_core.node.finding import Finding, finding
 from mesyx_core.node.opened import KINDS, checked
 from mesyx_core.node.verbs.queue import _member
 from mesyx_core.pipeline import Content, ToNode
@@ -91,6 +92,21 @@ async def listing(node: Node, store: str | None = None) -> Any:
                 for one in node.accounts.listing(held.id)
             ]
     return rows
+
+
+async def findings(node: Node) -> list[Finding]:
+    """For `mesyx doctor`: accounts that their gateways cannot open, or cannot keep open."""
+    found: list[Finding] = []
+    for store in node.stores if node.live else ():
+        for row in await _listed(node, store, store.account) if store.account is not None else ():
+            if row["state"] in ("down", "retry"):
+                remedy = f"mend the cause, or say it anew: mesyx account add {store.name} {row['use']} {row['name']} …"
+                found.append(
+                    finding(
+                        "warning", f"{store.name}: the account {row['name']} is {row['state']}: {row['why']}", remedy
+                    )
+                )
+    return found
 
 
 async def _listed(node: Node, store: Store, mailbox: Mailbox) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesyx_core.node import twins
 from mesyx_core.node.finding import Finding, finding
-from mesyx_core.node.verbs import queue
+from mesyx_core.node.verbs import accounts, queue
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -24,7 +24,7 @@ async def doctor(node: Node) -> Any:
 async def _findings(node: Node) -> AsyncIterator[Finding]:
     if not node.live:
         yield finding("warning", "the node is not running", f"start it: mesyx run -c {node.config.file}")
-    for check in (_files, _instances, _stores, _peers):
+    for check in (_files, _instances, _stores, _peers, accounts.findings):
         for one in await check(node):
             yield one
     for one in [*node.outgoing.findings(), *await queue.findings(node), *await twins.findings(node)]:

@@ -157,6 +157,8 @@ async def test_a_gateway_without_the_plugin_says_so_by_the_accounts_state(cluste
     assert added["state"] == "down"
     row = (await listed(cluster))["letters"]
     assert "no instance of nonsense" in row["why"]
+    said = [one["what"] for one in await cluster.alice.ask("doctor")]
+    assert any("the account letters is down: that node has no instance of nonsense" in one for one in said)
     assert SECRET not in json.dumps([added, row])
     added = await add(cluster, "other", via="elsewhere")
     assert "no instance elsewhere" in added["why"]
