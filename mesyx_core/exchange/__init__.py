@@ -9,7 +9,8 @@ invitation  one line that lets a client make a node a member
 join        how it is redeemed
 signal      requests and events: how they are sealed and signed
 relay       whether a signal is taken, passed on or lost
-signals     what this node asks, answers and hears; leases
+signals     what this node asks, answers and hears
+leases      who has a program attached
 service     runs sessions on streams against the journal
 keeper      dials again
 """

@@ -233,15 +233,15 @@ class Exchange:
     def attached(self, store: bytes) -> AbstractContextManager[None]:
         """While a person's program wants to hear of events: holds a lease at the store's gateways, as `run` renews
         it."""
-        return self.signals.attached(store)
+        return self.signals.leases.attached(store)
 
     def leases(self, store: bytes) -> Collection[bytes]:
         """Nodes of clients that have a program attached."""
-        return self.signals.leases(store)
+        return self.signals.leases.of(store)
 
     async def run(self) -> None:
         """Renew leases, until cancelled."""
-        await self.signals.renew()
+        await self.signals.leases.renew()
 
     def heard_of(self, store: bytes, node: bytes) -> float | None:
         """When a member was last heard of since the start, in Unix seconds: now while it is connected."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from contextlib import aclosing, suppress
 from functools import partial
 from itertools import chain, repeat
 from typing import Final, TypeAlias
@@ -15,11 +15,13 @@ from pydantic import JsonValue
 
 from mesyx_core.api import MesyxError, Refused, Temporary
 from mesyx_core.record.shape import RecordError
+from mesyx_core.vault.authority import Authority
 from mesyx_core.vault.nodekey import NodeKey
 from mesyx_core.wire.limits import Bucket
 
 from .errors import NoAnswer
 from .frames import Signal
+from .leases import LEASE, Leases
 from .relay import LIFETIME, Fate, Relay, Way
 from .signal import ID, MAX_NAME, MAX_NUMBER, Body, Word, open_, seal
 from .standing import Standing
@@ -49,11 +51,6 @@ OWN_BURST: Final = 200.0
 FULL: Final = 0.05
 """Seconds after which an answer that found no room is offered again."""
 MAX_WORDS: Final = 500
-LEASE: Final = "lease"
-RENEWED: Final = 20.0
-"""Seconds between two events that renew a lease."""
-GOOD: Final = 60.0
-"""Seconds for which a lease is good."""
 
 
 class Pending:
@@ -102,15 +99,13 @@ class Signals:
         self.now: Final = now
         self.monotonic: Final = monotonic
         self.answers: Final[dict[str, Answering]] = {}
-        self.hears: Final[dict[str, Hearing]] = {LEASE: self._leased}
+        self.leases: Final = Leases(key.public, monotonic, self._authority, self.tell)
+        self.hears: Final[dict[str, Hearing]] = {LEASE: self.leases.hear}
         self._random = random
         self._pending: dict[tuple[bytes, bytes], Pending] = {}
         self._answering: dict[tuple[bytes, bytes, bytes], anyio.CancelScope] = {}
         self._asked: Counter[tuple[bytes, bytes]] = Counter()
         self._hearing = 0
-        self._leases: dict[bytes, dict[bytes, float]] = {}
-        self._attached: Counter[bytes] = Counter()
-        self._changed = anyio.Event()
         self._switches: Callable[[bytes], Switch | None] = lambda store: None
 
     def connect(self, switches: Callable[[bytes], Switch | None]) -> None:
@@ -176,6 +171,10 @@ class Signals:
         if not switch.own.take():
             return False
         return switch.send(switch.made(node, self._random(ID), 0, "tell", name, value, EVENT_SECONDS))
+
+    def _authority(self, store: bytes) -> Authority | None:
+        switch = self._switches(store)
+        return switch.standing().authority if switch is not None else None
 
     def _switch(self, store: bytes) -> Switch:
         switch = self._switches(store)
@@ -281,64 +280,6 @@ class Signals:
         finally:
             self._hearing -= 1
 
-    # --- leases -------------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def attached(self, store: bytes) -> Iterator[None]:
-        """See `Exchange.attached`."""
-        self._attached[store] += 1
-        self._changed.set()
-        try:
-            yield
-        finally:
-            self._attached[store] -= 1
-            if not self._attached[store]:
-                del self._attached[store]
-            self._changed.set()
-
-    async def renew(self) -> None:
-        """Keep the leases of programs that are attached, until cancelled."""
-        before: set[bytes] = set()
-        while True:
-            self._changed = anyio.Event()
-            now = set(self._attached)
-            for store in before | now:
-                self._tell_lease(store, GOOD if store in now else 0.0)
-            before = now
-            with anyio.move_on_after(RENEWED):
-                await self._changed.wait()
-
-    def renew_soon(self, store: bytes) -> None:
-        """There is a new way to somebody who may not know of a lease."""
-        if self._attached[store]:
-            self._changed.set()
-
-    def _tell_lease(self, store: bytes, seconds: float) -> None:
-        switch = self._switches(store)
-        if switch is None:
-            return
-        for member in switch.standing().authority.effective.members:
-            if "accept" in member.roles and member.node != self.key.public:
-                with suppress(MesyxError):
-                    self.tell(store, member.node, LEASE, seconds)
-
-    async def _leased(self, store: bytes, node: bytes, value: JsonValue) -> None:
-        switch = self._switches(store)
-        if switch is None or not switch.standing().authority.may(node, "client"):
-            return
-        if isinstance(value, int | float) and value > 0:
-            self._leases.setdefault(store, {})[node] = self.monotonic() + min(float(value), GOOD)
-        else:
-            self._leases.get(store, {}).pop(node, None)
-
-    def leases(self, store: bytes) -> Collection[bytes]:
-        """See `Exchange.leases`."""
-        now = self.monotonic()
-        held = {node: until for node, until in self._leases.get(store, {}).items() if until > now}
-        if self._attached[store]:
-            held[self.key.public] = now
-        return held.keys()
-
 
 class Switch:
     """One store's signals: each that comes goes to this node's own part, to a peer, or nowhere."""
@@ -370,7 +311,7 @@ class Switch:
 
     def joined(self) -> None:
         """A session runs from now on: what it leads to learns at once who is attached here."""
-        self._signals.renew_soon(self.store)
+        self._signals.leases.joined(self.store)
 
     def send(self, frame: Signal) -> bool:
         """Send one of this node's own; False when it is lost for want of a way, or of room on it."""

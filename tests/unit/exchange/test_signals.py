@@ -15,7 +15,7 @@ import anyio.lowlevel
 import pytest
 
 from mesyx_core.api import Refused, Temporary
-from mesyx_core.exchange import NoAnswer, Violation, connection, frames, signals
+from mesyx_core.exchange import NoAnswer, Violation, connection, frames, leases
 from mesyx_core.exchange import signal as form
 from mesyx_core.exchange.compare import Comparison
 from mesyx_core.exchange.frames import Signal
@@ -391,19 +391,19 @@ async def test_a_lease_is_held_while_a_program_is_attached_and_ends_by_itself(
     laptop, gateway = await cluster.two()
     cluster.connect(laptop, gateway)
     await cluster.settled(laptop, gateway)
-    leases = gateway.exchange.leases
+    held = gateway.exchange.leases
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(laptop.exchange.run)
-        assert not leases(cluster.store)
+        assert not held(cluster.store)
         with laptop.exchange.attached(cluster.store):
-            await wait_until(lambda: list(leases(cluster.store)) == [laptop.key.public])
-        await wait_until(lambda: not leases(cluster.store))
+            await wait_until(lambda: list(held(cluster.store)) == [laptop.key.public])
+        await wait_until(lambda: not held(cluster.store))
         with laptop.exchange.attached(cluster.store):
-            await wait_until(lambda: leases(cluster.store))
+            await wait_until(lambda: held(cluster.store))
             tasks.cancel_scope.cancel()  # the laptop's lid is closed
-    later = time.monotonic() + signals.GOOD + 1
-    monkeypatch.setattr(gateway.exchange.signals, "monotonic", lambda: later)
-    assert not leases(cluster.store)
+    later = time.monotonic() + leases.GOOD + 1
+    monkeypatch.setattr(gateway.exchange.signals.leases, "_monotonic", lambda: later)
+    assert not held(cluster.store)
 
 
 @anyio_mark
