@@ -56,7 +56,7 @@ class Outbound:
 
     async def submit(self, message: Message, login: str, identities: Collection[str], by: bytes = b"") -> bytes:
         """As api.View."""
-        head = await submitting.head_of(message.body)
+        head = await submitting.head_of(message)
         message = replace(message, recipients=tuple(dict.fromkeys(message.recipients)))
         submitting.check(message, head, identities)
         begun = submissions.about(login, message.sender, message.recipients)
@@ -132,7 +132,7 @@ class Outbound:
         message = await self._account.reader.message(one.copy) if one.copy else None
         if message is None:
             raise Locked("the sender's copy cannot be read here", "unlock its key, or wait until it has come")
-        return message, await submitting.head_of(message.body)
+        return message, await submitting.head_of(message)
 
     async def door(
         self, network: str, sender: str, only: bytes = b"", used: Collection[tuple[bytes, bytes]] = ()

@@ -31,8 +31,11 @@ class Head(NamedTuple):
     """All of the header was looked into."""
 
 
-async def head_of(body: Body) -> Head:
-    """Look into the first MiB of a mail's header."""
+async def head_of(message: Message) -> Head:
+    """Look into the first MiB of a mail's header; what is no mail has none."""
+    if message.kind != "mail":
+        return Head((), 0, "", (), True)
+    body = message.body
     data = b"".join([chunk async for chunk in body.read(0, HEADER)])
     end = mime.index(data).body_start
     found = mime.summary(data[:end])
@@ -63,17 +66,17 @@ def check(message: Message, head: Head, identities: Collection[str]) -> None:
         raise Refused("the header of this mail is larger than 1 MiB", "send what is in it as text or attachment")
     if message.kind == "mail" and (head.froms != 1 or not head.authors):
         raise Refused("a mail has one From field that says who sends it", "correct it")
-    senders = [*(head.authors if message.kind == "mail" else ()), *([message.sender] if message.sender else [])]
+    senders = (*head.authors, *([message.sender] if message.sender else [])) if message.kind == "mail" else ()
     if not all(gateways.granted(address, identities) for address in senders):
         raise Refused("this log-in may not send as that address", remedy)
 
 
 def copy_of(message: Message, id: bytes, network_id: str, extra: Mapping[str, str]) -> Message:
-    """The sender's own copy, as it is filed in Sent."""
+    """The sender's own copy: mail goes to Sent, a line to its conversation."""
     return replace(
         message,
         direction="out",
-        mailbox="Sent",
+        mailbox="Sent" if message.kind == "mail" else message.mailbox,
         flags=message.flags | {"\\Seen"},
         network_id=network_id,
         envelope={**message.envelope, "submission": id, **extra},

@@ -220,7 +220,7 @@ class AccountView:
         return uid
 
     async def _sent(self, mailbox: bytes, message: Message) -> int | None:
-        message_id = (await submitting.head_of(message.body)).message_id
+        message_id = (await submitting.head_of(message)).message_id
         if not message_id:
             return None
         row = self._row(mailbox)

@@ -73,9 +73,9 @@ class Gateway:
         self.days.append(day)
         return day
 
-    async def publish(self) -> None:
+    async def publish(self, network: str = "mail") -> None:
         self.said += 1
-        await self.node.write(CLIENTS, [Recipients(self.said, tuple(self.days), ("mail",)).pack()])
+        await self.node.write(CLIENTS, [Recipients(self.said, tuple(self.days), (network,)).pack()])
 
     async def say(self, day: bytes, *values: Intent | Receipt) -> None:
         recipient = self.keys[day].recipient
@@ -295,6 +295,39 @@ def test_identities_are_those_granted_or_some_of_them(play):
             with pytest.raises(Refused):
                 await account.view("x", []).submit(mail())
             await account.view().submit(mail(sender=""))
+
+    play(scene)
+
+
+def test_a_line_is_for_a_gateway_on_its_network_and_filed_in_its_conversation(play):
+    async def scene(rig):
+        mx, other = await Gateway(rig, "mx").begin(), await Gateway(rig, "mx2").begin()
+        for gateway, network in ((mx, "mail"), (other, "irc")):
+            gateway.day()
+            await gateway.publish(network)
+        async with rig.account(await rig.node("laptop")) as account:
+
+            async def both() -> bool:
+                return len(await account.outbound.gateways()) == 2
+
+            await until(both)
+            line = Message(
+                kind="line",
+                time=datetime.now(UTC),
+                network="irc",
+                conversation="#mesyx",
+                sender="alice",
+                recipients=("#mesyx",),
+                body=Bytes(b"hello"),
+            )
+            await account.view().submit(line)
+            assert await mx.sends() == []
+            [(_, request)] = await other.sends()
+            assert request.message is not None
+            assert (request.message.kind, request.message.conversation, request.body) == ("line", "#mesyx", b"hello")
+            assert await sent(account.view()) == []
+            [box] = await account.view().mailboxes(["#mesyx"])
+            assert box.exists == 1
 
     play(scene)
 

@@ -12,6 +12,10 @@ from mesyx_core.api import Bytes, Message
 from mesyx_core.mailbox.submitting import Without, head_of, request_of
 
 
+def mail(data: bytes) -> Message:
+    return Message(kind="mail", time=datetime.now(UTC), body=Bytes(data))
+
+
 async def whole(body: Without, start: int = 0, stop: int | None = None) -> bytes:
     return b"".join([chunk async for chunk in body.read(start, stop)])
 
@@ -37,7 +41,7 @@ def test_a_body_without_some_places_reads_like_bytes_without_them(
 
 @given(st.binary(max_size=2000))
 def test_no_header_is_too_odd_to_be_looked_into(data: bytes) -> None:
-    head = asyncio.run(head_of(Bytes(data)))
+    head = asyncio.run(head_of(mail(data)))
     assert all(0 <= start < end <= len(data) for start, end in head.secret)
 
 
@@ -49,8 +53,13 @@ def test_every_form_of_bcc_is_left_out_and_nothing_else() -> None:
     async def sent() -> bytes:
         body = Bytes(kept + out + rest)
         message = Message(kind="mail", time=datetime.now(UTC), body=body, recipients=("x@example.org", "y@example.org"))
-        request = request_of(message, await head_of(body), [(1, "y@example.org")])
+        request = request_of(message, await head_of(message), [(1, "y@example.org")])
         assert request.recipients == ("y@example.org",)
         return b"".join([chunk async for chunk in request.body.read()])
 
     assert asyncio.run(sent()) == kept + rest
+
+
+def test_what_is_no_mail_has_no_header() -> None:
+    line = Message(kind="line", time=datetime.now(UTC), body=Bytes(b"Bcc: said\r\n\r\n"))
+    assert asyncio.run(head_of(line)).secret == ()
