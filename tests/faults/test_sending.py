@@ -8,7 +8,8 @@ import smtplib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import pytest
 from mesyx_smtp.testing import Sink
 from mesyx_smtp.testing.sink import SILENCE, Connection
 
+from tests.faults import fault
 from tests.scenario.cluster import Pair, cluster, free_port, wait_for
 
-pytestmark = pytest.mark.scenario
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
 
 
 def submit(pair: Pair, port: int, number: int) -> str:
@@ -45,6 +47,7 @@ def queue(pair: Pair) -> list[dict[str, Any]]:
     return found
 
 
+@fault("sending-killed")
 def test_mail_whose_attempt_was_cut_off_by_a_kill_is_sent_again_under_its_own_name(tmp_path: Path) -> None:
     port = free_port()
     with (
@@ -82,6 +85,7 @@ def slowly(taken: threading.Event) -> Callable[[Connection], None]:
     return serve
 
 
+@fault("sending-stopped")
 def test_a_stop_waits_for_an_attempt_that_runs(tmp_path: Path) -> None:
     port, taken = free_port(), threading.Event()
     with (
@@ -100,6 +104,7 @@ def test_a_stop_waits_for_an_attempt_that_runs(tmp_path: Path) -> None:
         assert sink.connections == 1
 
 
+@fault("sending-kills")
 def test_kills_lose_no_mail_and_confirmed_mail_is_not_sent_again(tmp_path: Path) -> None:
     port = free_port()
     with (
@@ -126,3 +131,51 @@ def test_kills_lose_no_mail_and_confirmed_mail_is_not_sent_again(tmp_path: Path)
         sent.append(submit(pair, port, 99))
         wait_for("the last one", lambda: not queue(pair), timeout=60)
         assert arrived(sink) == confirmed + Counter(sent[-1:]), "what is confirmed is not sent again"
+
+
+@contextmanager
+def sending(folder: Path, sink: Sink) -> Iterator[tuple[Pair, int]]:
+    """A pair that sends to the sink, and the port that takes submissions."""
+    port = free_port()
+    with cluster(
+        folder,
+        gateway_extra=f'\n[egress.smtp]\nsmarthost = "127.0.0.1:{sink.port}"\n',
+        client_extra=f'\n[access.submission]\nuse = "smtp"\nlisten = "127.0.0.1:{port}"\n',
+    ) as pair:
+        yield pair, port
+
+
+@fault("days-lost", "days-torn")
+@pytest.mark.parametrize("left", [b"", b"torn" * 4096], ids=["lost", "torn"])
+def test_what_was_sealed_to_keys_that_are_gone_is_sealed_again_and_sent_once(tmp_path: Path, left: bytes) -> None:
+    with Sink() as sink, sending(tmp_path, sink) as (pair, port):
+        submit(pair, port, 1)
+        wait_for("the first", lambda: arrived(sink) and not queue(pair))
+        pair.gateway.stop()
+        submit(pair, port, 2)
+        days = pair.gateway.folder / "state" / "days"
+        days.unlink()
+        if left:
+            days.write_bytes(left)
+        pair.gateway.start()
+        wait_for("the second", lambda: not queue(pair), timeout=120)
+        assert sorted(arrived(sink).values()) == [1, 1]
+
+
+@fault("sending-2099", "sending-2020")
+@pytest.mark.parametrize("clock", ["@2099-01-01 00:00:00", "@2020-01-01 00:00:00"], ids=["2099", "2020"])
+def test_a_gateway_whose_clock_is_wrong_sends_as_soon_as_it_is_right(tmp_path: Path, clock: str) -> None:
+    with Sink() as sink, sending(tmp_path, sink) as (pair, port):
+        pair.gateway.stop()
+        pair.gateway.turn("+0s")
+        pair.gateway.start()
+        submit(pair, port, 1)
+        wait_for("the first", lambda: arrived(sink) and not queue(pair))
+        pair.gateway.turn(clock)
+        days = pair.gateway.folder / "state" / "days"
+        before = days.read_bytes()
+        wait_for("the gateway to notice", lambda: days.read_bytes() != before)
+        submit(pair, port, 2)
+        pair.gateway.turn("+0s")
+        wait_for("the second", lambda: not queue(pair), timeout=120)
+        assert sorted(arrived(sink).values()) == [1, 1]

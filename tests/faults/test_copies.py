@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 from mesyx_smtp.testing import Sink
 
+from tests.faults import fault
 from tests.scenario.cluster import Node, Pair, cluster, free_port, wait_for
 from tests.scenario.listing import bodies
 
@@ -75,6 +76,7 @@ def state(node: Node) -> Path:
     return node.folder / "state"
 
 
+@fault("gateway-restored")
 def test_a_restored_gateway_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
     with world(tmp_path) as here:
         pair, sink = here.pair, here.sink
@@ -109,6 +111,7 @@ def test_a_restored_gateway_loses_nothing_and_repeats_nothing(tmp_path: Path) ->
         assert "restored from a backup" in said(pair.client)
 
 
+@fault("gateway-cloned")
 def test_a_clone_that_runs_beside_its_original_is_told_of_and_repeats_nothing(tmp_path: Path) -> None:
     with world(tmp_path) as here, ExitStack() as stack:
         pair = here.pair
