@@ -317,7 +317,7 @@ class Outbox:
             staged[key] = queue.heard_receipt(known, *key, told.fates, now)
 
     async def _receipts(self, job: Job, fates: Sequence[Fate], addresses: Mapping[int, str]) -> list[tuple[Log, Draft]]:
-        return await receipts(self.ways, self.days, job, fates, addresses)
+        return await receipts(self.ways, self.days, job, fates, addresses, self.own.stamp(self.ways.now()))
 
     # --- for people ---------------------------------------------------------------------------------------------------
 

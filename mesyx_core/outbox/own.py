@@ -17,6 +17,7 @@ from mesyx_core.record.checkpoint import parse
 from mesyx_core.record.entry import Origin
 
 MARKS: Final = "outbox/own"
+CLOCK: Final = "outbox/clock"
 
 
 class Elsewhere(IntEnum):
@@ -47,12 +48,15 @@ class Own:
         self._marked: set[str] = set()
         self._remembered: dict[Origin, int] = {}
         self._held: dict[Origin, int] = {}
+        self._said = 0
 
     async def load(self, own: Sequence[Origin], follower: Follower) -> list[RowChange]:
         """Look at the node's own logs as a run begins. What a log of which this disk remembers to be the writer holds
         by now is reflected in the rows; what is added to it from elsewhere, as after a restore, is not. Changes to
         commit."""
         self._marked = set(await self._rows.all(MARKS))
+        for last in (await self._rows.all(CLOCK)).values():
+            self._said = int.from_bytes(last, "big")
         changes: list[RowChange] = []
         for origin in own:
             head = await self._journal.head(origin)
@@ -65,6 +69,12 @@ class Own:
                     changes += follower.skip(origin, head.seq)
         return changes
 
+    def stamp(self, now: float, *, later: bool = False) -> int:
+        """The time to say something with: never before what was said already, and after it if `later` is wanted. A
+        clock that was in 2099 for a minute would otherwise have said the newest word for good."""
+        self._said = max(int(now), self._said + later)
+        return self._said
+
     def remembered(self, origin: Origin, seq: int) -> bool:
         """Whether the rows of this disk know of that entry."""
         return self._journal.began(origin) or seq <= self._remembered.get(origin, 0)
@@ -73,7 +83,8 @@ class Own:
         """Commit, and mark the logs that are written to for the first time."""
         fresh = {_mark(log.origin) for log, _ in entries} - self._marked
         marks = self._rows.sealed(MARKS, dict.fromkeys(fresh, b""))
-        await ways.commit(entries, [*rows, *marks])
+        clock = self._rows.sealed(CLOCK, {"said": self._said.to_bytes(8, "big")}) if entries else []
+        await ways.commit(entries, [*rows, *marks, *clock])
         self._marked |= fresh
 
     async def elsewhere(self, store: bytes, began: float) -> Elsewhere:

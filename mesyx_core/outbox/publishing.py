@@ -29,6 +29,6 @@ class Published:
         offer = tuple(day.id for day in days), networks
         for store in outbox.ways.stores():
             if self._offers.get(store) != offer:
-                told = Recipients(int(outbox.ways.now()), days, networks)
+                told = Recipients(outbox.own.stamp(outbox.ways.now(), later=True), days, networks)
                 await outbox.commit([await outbox.ways.to_clients(store, told.pack())])
                 self._offers[store] = offer

@@ -144,7 +144,7 @@ class Sending:
             if job is None or job.trying or box.stopped:
                 return False
             begun = queue.begin(job, numbers)
-            intent = Intent(job.id, begun.attempt, tuple(numbers), now)
+            intent = Intent(job.id, begun.attempt, tuple(numbers), box.own.stamp(now))
             try:
                 entry = await tell(box.ways, box.days, begun, intent.pack())
                 await box.commit([entry], box.jobs.rows({key: begun}))
@@ -189,7 +189,8 @@ class Sending:
                 if report is not None:
                     entries.append(await stack.enter_async_context(box.ways.letter(job.store, report)))
             if told.fates:
-                entries += await receipts(box.ways, box.days, told.job, told.fates, addresses)
+                now = box.own.stamp(box.ways.now())
+                entries += await receipts(box.ways, box.days, told.job, told.fates, addresses, now)
             await box.commit(entries, box.jobs.rows({key: told.job}))
         box.jobs.apply({key: told.job})
         self._remember(key, told)

@@ -12,10 +12,9 @@ from mesyx_core.record.outgoing import MAX_ADDRESS, MAX_FATES, Fate, Receipt
 
 
 async def receipts(
-    ways: Ways, days: Days, job: Job, fates: Sequence[Fate], addresses: Mapping[int, str]
+    ways: Ways, days: Days, job: Job, fates: Sequence[Fate], addresses: Mapping[int, str], now: int
 ) -> list[tuple[Log, Draft]]:
     """One receipt for every 200 recipients; the last one says whether the request has come to its end."""
-    now = int(ways.now())
     named = [fate._replace(address=addresses.get(fate.number, "")[:MAX_ADDRESS]) for fate in fates]
     pieces = [tuple(named[at : at + MAX_FATES]) for at in range(0, len(named), MAX_FATES)] or [()]
     told = [Receipt(job.id, now, job.final and piece is pieces[-1], piece) for piece in pieces]

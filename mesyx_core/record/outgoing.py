@@ -64,6 +64,7 @@ class Recipients(NamedTuple):
     that a newer one of these no longer lists, and has no final receipt, seals again."""
 
     time: int
+    """Of the newest one the highest: it never goes back, whatever the gateway's clock does."""
     days: tuple[Day, ...]
     networks: tuple[str, ...] = ("mail",)
 

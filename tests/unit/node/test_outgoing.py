@@ -373,6 +373,21 @@ def test_days_are_published_ahead_and_a_new_one_every_day(world: World) -> None:
     anyio.run(main)
 
 
+def test_a_clock_that_was_wrong_for_a_while_has_not_said_the_last_word(world: World) -> None:
+    async def main() -> None:
+        async with world.running():
+            before = await world.day()
+            world.clock.turn(days=20_000)
+            await wait_for("days in another time", world.day)
+            world.clock.turn(days=-20_000)
+            await world.restart(world.gateway)
+            await wait_for("days of now", lambda: _other(world, before.id))
+            await world.send(ID, BOB)
+            assert await world.final(ID) == {BOB: "sent"}
+
+    anyio.run(main)
+
+
 def test_the_key_of_a_day_stays_while_something_waits_for_it_and_five_days_at_most(world: World) -> None:
     world.wire.answers = {BOB: [LATER] * 99}
 
@@ -447,6 +462,10 @@ def test_the_memory_egress_remembers_and_answers_as_told(tmp_path: Path) -> None
 
 async def _is(found: bool) -> bool:
     return found
+
+
+async def _other(world: World, day: bytes) -> bool:
+    return (await world.day()).id != day
 
 
 async def _tried(world: World, count: int) -> bool:
