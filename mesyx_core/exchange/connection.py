@@ -320,6 +320,8 @@ class Connection:
         if flow.told and comparison is not None:
             self._hub.told(self.peer, flow.told, comparison.positions)
             flow.told.clear()
+        if flow.declined:
+            self._hub.declined(flow.declined)
 
     def _fail(self, error: MesyxError) -> None:
         self._failure = self._failure or error

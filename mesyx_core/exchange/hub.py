@@ -16,6 +16,7 @@ from mesyx_core.vault.manifest import ManifestError, parse
 from .compare import Comparison, Log
 from .errors import NotMember, Violation
 from .fetch import Claims
+from .flow import DIVERGED
 from .relay import Way
 from .signals import Signals, Switch
 from .standing import Standing
@@ -46,6 +47,7 @@ class Hub:
         authority: Authorities,
         on_manifest: TakeManifest,
         on_blob: Callable[[bytes, bytes], None],
+        on_branch: Callable[[bytes, Log], None],
         signals: Signals,
     ) -> None:
         self.store: Final = store
@@ -65,6 +67,7 @@ class Hub:
         self._authority = authority
         self._on_manifest = on_manifest
         self._on_blob = on_blob
+        self._on_branch = on_branch
         self._standing: Standing | None = None
         self._documents: dict[bytes, bytes] = {}
         self._taking = anyio.Lock()
@@ -142,6 +145,12 @@ class Hub:
         if less:
             known.update(less)
             self.forgot[peer] = self.now()
+
+    def declined(self, logs: Mapping[Log, int]) -> None:
+        """A peer does not take these logs, and why. Of a log of this node's it may hold another branch."""
+        for log, reason in logs.items():
+            if log[0] == self._own and reason == DIVERGED:
+                self._on_branch(self.store, log)
 
     def ended(self, one: Attached, acked: Mapping[Log, int]) -> None:
         """A session has ended in which this was known to be durable at the peer. A newer session knows better."""

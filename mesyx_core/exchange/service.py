@@ -86,6 +86,7 @@ class Exchange:
         name: str = "",
         on_joined: OnJoined = _nobody,
         on_blob: Callable[[bytes, bytes], None] = lambda store, blob: None,
+        on_branch: Callable[[bytes, Log], None] = lambda store, log: None,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         random: Callable[[int], bytes] = os.urandom,
@@ -96,7 +97,8 @@ class Exchange:
         `on_manifest(store, document)` keeps a manifest that was checked to succeed those held: once it returns,
         `authority` gives the newer view. `on_joined` takes over a store that came with an invitation: manifests kept,
         store added; it must be harmless to repeat, and may refuse by raising. `on_blob(store, hash)` is called when a
-        blob was received whole. `now` is Unix seconds.
+        blob was received whole. `on_branch(store, log)` is called, maybe often, while a peer holds another branch of a
+        log of this node: what is added to it will not reach that peer. `now` is Unix seconds.
         """
         # glibc gives freed memory back above a threshold, and asks for it anew at every frame: up to 10 µs an entry.
         # One large block, freed, raises that threshold (mallopt(3), M_MMAP_THRESHOLD); elsewhere this does nothing.
@@ -109,6 +111,7 @@ class Exchange:
         self._authority = authority
         self._on_manifest = on_manifest
         self._on_blob = on_blob
+        self._on_branch = on_branch
         self._now = now
         self._monotonic = monotonic
         self._random = random
@@ -289,7 +292,13 @@ class Exchange:
         hub = self._hubs.get(store)
         if hub is None:
             hub = self._hubs[store] = Hub(
-                store, self._journal, self._authority, self._on_manifest, self._on_blob, self.signals
+                store,
+                self._journal,
+                self._authority,
+                self._on_manifest,
+                self._on_blob,
+                self._on_branch,
+                self.signals,
             )
         return hub
 

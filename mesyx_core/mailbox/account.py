@@ -216,6 +216,10 @@ class Account:
         """How far the store is opened."""
         return await self.feed.progress()
 
+    async def violations(self) -> dict[tuple[bytes, str], int]:
+        """Entries that are not shown because they break a rule: how many, by their node and the rule."""
+        return await asyncio.to_thread(self.feed.violations)
+
     async def trace(self, node: bytes, incarnation: bytes, seq: int) -> Trace:
         """What became of an entry."""
         return await asyncio.to_thread(self._trace, node, incarnation, seq)

@@ -27,7 +27,7 @@ _PATIENCE: Final = 2.0
 """Seconds after which bodies that were missing are looked for, should nobody have said that they came."""
 _ABSENT: Final[tuple[Why, ...]] = ("body", "blob", "epoch")
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
@@ -111,6 +111,16 @@ class Feed:
             waits = dict(db.execute("SELECT why, count(*) FROM pending GROUP BY why").fetchall())
             return waits, db.execute("SELECT count(*) FROM violation").fetchone()[0]
 
+    def violations(self) -> dict[tuple[bytes, str], int]:
+        """How many entries of which node break which rule. For any thread."""
+        found: dict[tuple[bytes, str], int] = {}
+        with self._ledger.database.read() as db:
+            rows = db.execute("SELECT entry >> ?, what, count(*) FROM violation GROUP BY 1, 2", (SEQ,)).fetchall()
+        for origin, what, count in rows:
+            at = self._ledger.nodes[origin][0], what
+            found[at] = found.get(at, 0) + count
+        return found
+
     def _cursor(self, node: bytes, incarnation: bytes) -> int:
         row = self._ledger.origins.get((node, incarnation))
         return 0 if row is None else self._ledger.cursors.get(row, 0)
@@ -168,7 +178,7 @@ class Feed:
         or another one writes under its key."""
         back = {log for log in self._journal.grown if (log.store, log.node) == (self._store, self._own)}
         if not back <= self._doubted:
-            logger.warning("entries of this node's own came back from another: all mailboxes get a new UIDVALIDITY")
+            _log.warning("entries of this node's own came back from another: all mailboxes get a new UIDVALIDITY")
             await self._keep_thread(self._ledger.doubt)
             self._doubted |= back
 

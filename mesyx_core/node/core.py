@@ -86,6 +86,7 @@ class Node:
             name=config.node.name,
             on_joined=self._joined,
             on_blob=self.mailboxes.blob_arrived,
+            on_branch=self.stores.branched,
         )
         self.intake = Intake(
             route=self._route,

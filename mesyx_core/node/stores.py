@@ -4,6 +4,7 @@ mailboxes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from mesyx_core.pipeline import Sealer
 from mesyx_core.vault.authority import Authority
 from mesyx_core.vault.manifest import Manifest, Member, parse
 from mesyx_core.vault.nodekey import NodeKey
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -152,6 +155,17 @@ class Stores:
                 if held.sealer.log is log:
                     held.sealer.abandon()
             raise Temporary("the disk failed while committing", "see `mesyx doctor`") from error
+
+    def branched(self, store: bytes, log: tuple[bytes, bytes]) -> None:
+        """Another node holds another branch of a log of ours, as when this machine's memory was put back to an earlier
+        moment: what we added to it would never arrive. What comes next goes to a log of its own; what is being
+        committed to the old one fails, and is tried again by whoever brought it."""
+        held = self._held.get(store)
+        running = held.sealer.log if held is not None else None
+        if held is not None and running is not None and running.origin[1:] == log:
+            _log.error("another node holds another branch of this node's log: a new one begins")
+            running.end()
+            held.sealer.abandon()
 
     async def end(self) -> None:
         """End this run's incarnations, as the last thing a node writes. One that cannot be ended, as on a full disk, is

@@ -7,16 +7,23 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import anyio
 import pytest
 
 from mesyx_core.api import Flag, Mailbox, Remove, Temporary
+from mesyx_core.exchange import frames
 from mesyx_core.node import core
+from mesyx_core.pipeline import Content
+from mesyx_core.record import content, ops
+from mesyx_core.record.checkpoint import Checkpoint, sign
+from mesyx_core.record.entry import Origin, chain_over, chain_start, entry_id
 from mesyx_core.testing.cluster import PASSPHRASE, STORE, Cluster, Host, alice_and_bob
 from mesyx_core.testing.network import BadNetwork
 from tests.faults import fault
+from tests.unit.exchange.attacker import Forged
 from tests.unit.exchange.nodes import until
 
 pytestmark = pytest.mark.anyio
@@ -239,6 +246,51 @@ async def test_a_gateway_that_is_away_for_a_while_is_told_of_and_met_again(
         await take_in(cluster, 2)
         await inbox(cluster, 1, 2)
         assert "cannot be reached" not in await doctor(cluster.alice)
+
+
+@fault("gateway-oversteps")
+async def test_a_gateway_that_oversteps_its_rights_is_named_by_doctor(tmp_path: Path) -> None:
+    async with alice_and_bob(tmp_path / "nodes") as cluster:
+        assert cluster.bob.node is not None
+        [store] = cluster.bob.node.stores
+        forged = ops.encode(ops.Batch(1, (ops.CreateOp("Forged"),)))
+        sealed = await store.sealer.seal(Content(content.pack_inner("op", forged), target="clients"))
+        await cluster.bob.node.stores.commit([sealed])
+        await take_in(cluster, 1)
+        await inbox(cluster, 1)
+        assert not await cluster.view.mailboxes(["Forged"])
+        assert "wrote an entry: a op from a node that may not write one" in await doctor(cluster.alice)
+
+
+@fault("log-branched")
+async def test_a_log_with_two_branches_is_named_by_doctor(tmp_path: Path) -> None:
+    """As after a virtual machine was put back to a moment ago: other entries under the same numbers. Mail goes on in a log
+    of its own."""
+    async with alice_and_bob(tmp_path / "nodes") as cluster:
+        await take_in(cluster, 1)
+        await inbox(cluster, 1)
+        assert cluster.bob.node is not None
+        [store] = cluster.bob.node.stores
+        log = store.sealer.log
+        assert log is not None
+        forged = Forged(
+            cast(Any, SimpleNamespace(cluster=SimpleNamespace(store=store.id))), b"", cluster.bob.node.key, 9
+        )
+        run = Origin(store.id, *log.origin[1:])
+        chain = chain_over(chain_start(run), (entry_id(header) for header, _ in forged.entries))
+        signed = sign(cluster.bob.node.key, Checkpoint(run, 9, chain, bytes(32), 1))
+        frame = frames.Entries(*run[1:], 0, forged.entries, signed)
+        [connection] = cluster.bob.node.exchange._connections
+        connection.session.send(frame)
+        connection._wake()
+
+        async def told() -> bool:
+            return "has two branches" in await doctor(cluster.alice)
+
+        await until(told)
+        await take_in(cluster, 2)
+        await inbox(cluster, 1, 2)
+        assert store.sealer.log is not log
 
 
 @fault("stranger-refused")

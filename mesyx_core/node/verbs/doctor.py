@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mesyx_core.node import twins
+from mesyx_core.node import breaches, twins
 from mesyx_core.node.finding import Finding, finding
 from mesyx_core.node.verbs import accounts, queue
 
@@ -28,6 +28,8 @@ async def _findings(node: Node) -> AsyncIterator[Finding]:
         for one in await check(node):
             yield one
     for one in [*node.outgoing.findings(), *await queue.findings(node), *await twins.findings(node)]:
+        yield one
+    for one in await breaches.findings(node):
         yield one
 
 
