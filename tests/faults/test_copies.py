@@ -76,7 +76,7 @@ def state(node: Node) -> Path:
     return node.folder / "state"
 
 
-@fault("gateway-restored")
+@fault("sending-restored")
 def test_a_restored_gateway_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
     with world(tmp_path) as here:
         pair, sink = here.pair, here.sink
@@ -111,7 +111,7 @@ def test_a_restored_gateway_loses_nothing_and_repeats_nothing(tmp_path: Path) ->
         assert "restored from a backup" in said(pair.client)
 
 
-@fault("gateway-cloned")
+@fault("sending-cloned")
 def test_a_clone_that_runs_beside_its_original_is_told_of_and_repeats_nothing(tmp_path: Path) -> None:
     with world(tmp_path) as here, ExitStack() as stack:
         pair = here.pair
