@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -81,7 +82,7 @@ class Outgoing:
             "waiting": len(jobs),
             "recipients": sum(len(job.pending) + len(job.trying) for job in jobs),
             "networks": list(self.box.ways.networks()),
-            "days": [day.since for day in self.box.days],
+            "days": [datetime.fromtimestamp(day.since, UTC).date().isoformat() for day in self.box.days],
             "stopped": self.box.stopped,
             "restored": self.box.restored,
             "waits_for": sorted({self.box.waits(job) for job in jobs} - {""}),

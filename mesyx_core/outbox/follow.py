@@ -151,13 +151,15 @@ class Follower:
                 if cursor.holes:
                     await self._fill(origin, cursor)
 
-    def missing(self, store: bytes, day: bytes) -> bool:
-        """Whether something sealed to this day is known and has not come yet."""
-        return any(
-            cursor.holes and any(one.target == Target("day", day) for one in self._epochs.get(origin, {}).values())
+    def awaited(self) -> set[bytes]:
+        """Days to which something is sealed that is known and has not come yet."""
+        return {
+            epoch.target.id
             for origin, cursor in self._cursors.items()
-            if origin.store == store
-        )
+            if cursor.holes
+            for epoch in self._epochs.get(origin, {}).values()
+            if epoch.target.kind == "day"
+        }
 
     async def open(self, origin: Origin, seq: int) -> tuple[Header, Content]:
         """One entry, again. Raises Unreadable, Absent."""

@@ -209,7 +209,7 @@ class Outbox:
         now = self.ways.now()
         self.days.prepare(now)
         needed = {job.day for job in self.jobs if not job.final}
-        needed |= {day.id for day in self.days if any(self.follower.missing(s, day.id) for s in self.ways.stores())}
+        needed |= self.follower.awaited()
         async with self.lock:
             for job in list(self.jobs):
                 day = self.days.get(job.day)
