@@ -108,6 +108,7 @@ class Context(Protocol):
         self, address: str, *, tls: bool = False, via: str | None = None, bind: str | None = None
     ) -> ByteStream:
         """Open a stream to host:port, by way of the named dialer if any, else from the local address `bind` if given.
+        With `tls` it speaks TLS, with a certificate for the host that an authority known to the system has signed.
         Raises Temporary."""
 
     async def serve(self, address: str, on: Callable[[ByteStream, Peer], Awaitable[None]]) -> Listener:

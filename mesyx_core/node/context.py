@@ -76,9 +76,13 @@ class InstanceContext:
     async def dial(
         self, address: str, *, tls: bool = False, via: str | None = None, bind: str | None = None
     ) -> ByteStream:
+        host, port = sockets.split(address, "address")
+        stream: ByteStream
         if via is not None:
-            return await self._node.dialer(via).dial(*sockets.split(address, "address"))
-        return await sockets.dial(address, bind=bind)
+            stream = await self._node.dialer(via).dial(host, port)
+        else:
+            stream = await sockets.dial(address, bind=bind)
+        return await sockets.secure(stream, host) if tls else stream
 
     async def serve(self, address: str, on: Callable[[ByteStream, Peer], Awaitable[None]]) -> Bound:
         bound = self._bind(address)

@@ -11,10 +11,12 @@ import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute, SocketListener, SocketStream, TaskGroup
+from anyio.streams.tls import TLSStream
 
 from mesyx_core.api.errors import Misconfigured, Temporary
 from mesyx_core.node.faults import place
@@ -260,3 +262,22 @@ async def dial(address: str, deadline: float = 30, *, bind: str | None = None) -
         ) from error
     prepare(stream)
     return stream
+
+
+async def secure(stream: ByteStream, host: str, deadline: float = 30) -> ByteStream:
+    """TLS over an open stream, with a certificate for `host` that an authority known to this system has signed.
+    Raises Temporary; then the stream is closed."""
+    try:
+        with anyio.fail_after(deadline):
+            return await TLSStream.wrap(stream, server_side=False, hostname=host, ssl_context=_verifying())
+    except (OSError, TimeoutError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
+        await anyio.aclose_forcefully(stream)
+        why = getattr(error, "verify_message", None) or getattr(error, "reason", None) or "no answer"
+        raise Temporary(
+            f"no TLS with {host} ({why})", "check that the address is right and its certificate is valid for this name"
+        ) from error
+
+
+@cache
+def _verifying() -> ssl.SSLContext:
+    return ssl.create_default_context()

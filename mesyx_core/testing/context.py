@@ -150,7 +150,7 @@ class StandIn:
         self.dialled.append((address, via))
         stream = await sockets.dial(address, bind=bind)
         self.streams.append(stream)
-        return stream
+        return await sockets.secure(stream, sockets.split(address, "address")[0]) if tls else stream
 
     async def serve(self, address: str, on: Callable[[ByteStream, Peer], Awaitable[None]]) -> Listener:
         assert self._tasks is not None, "enter the stand-in first: async with StandIn() as context"
