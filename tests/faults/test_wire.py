@@ -7,7 +7,7 @@ import socket
 import ssl
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -407,3 +407,54 @@ async def test_guessed_invitations_cost_little_and_open_nothing(cluster: Cluster
     assert len(gateway.exchange.refusals) <= 50
     assert not await gateway.exchange.register.all()
     assert not gateway.joined
+
+
+@fault("flood-sessions")
+async def test_many_sessions_of_one_member_hold_up_nobody(cluster: Cluster) -> None:
+    laptop, gateway = await cluster.two()
+    log = await gateway.begin(cluster.store)
+    attacker = Attacker(cluster, gateway, laptop.key, until)
+    async with AsyncExitStack() as stack:
+        for _ in range(100 if FULL else 30):
+            await stack.enter_async_context(attacker.running())
+        cluster.connect(laptop, gateway)
+        await gateway.write(log, 50, 3000)
+
+        async def arrived() -> bool:
+            held = await laptop.journal.head(log.origin)
+            return held is not None and held.seq == log.seq
+
+        await until(arrived, 20)
+    await until(lambda: len(gateway.exchange.peers()) == 1, 20)
+
+
+@fault("flood-signals")
+async def test_signals_without_end_are_lost_beyond_a_rate_and_fill_no_memory(cluster: Cluster) -> None:
+    laptop, gateway = await cluster.two()
+    attacker = Attacker(cluster, gateway, laptop.key, until)
+    deadline = int(gateway.clock) + 60
+    forged = frames.Signal(gateway.key.public, laptop.key.public, bytes(16), 0, deadline, 1, bytes(64), bytes(60_000))
+    _, grown = await flooded(attacker, frames.pack(forged) * 4, 300)
+    assert grown < 24 << 20
+    await until(lambda: not gateway.exchange.peers())
+    async with attacker.running():
+        pass
+
+
+@fault("tls-downgraded")
+async def test_nothing_older_than_tls_1_3_is_spoken(cluster: Cluster) -> None:
+    """By neither side: a box in between that takes the newer version out of the hello gets no session at all."""
+    traffic = await Traffic.made(cluster, 3, 0)
+    for make in (link.client_context, lambda: link.server_context(traffic.gateway.key)):
+        older = make()
+        older.minimum_version = older.maximum_version = ssl.TLSVersion.TLSv1_2
+
+        async def serve(stream: ByteStream, older: ssl.SSLContext = older) -> None:
+            with suppress(LinkFailed):
+                await link.accept(stream, older)
+
+        theirs = make is not link.client_context
+        async with proxied(serve if theirs else traffic.gateway.exchange.accept) as proxy:
+            stream = await proxy.connect()
+            with pytest.raises(LinkFailed, match="handshake failed"):
+                await link.dial(stream, link.client_context() if theirs else older, traffic.gateway.key.public)

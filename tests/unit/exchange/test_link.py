@@ -51,16 +51,6 @@ async def test_any_other_key_is_refused() -> None:
     assert caught.group_contains(WrongNode)
 
 
-async def test_older_tls_is_refused() -> None:
-    context = link.client_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    key = NodeKey(os.urandom(32))
-    with pytest.raises(ExceptionGroup) as caught:
-        await both(key, key.public, context)
-    assert caught.group_contains(LinkFailed)
-
-
 async def test_one_who_does_not_finish_is_not_waited_for() -> None:
     here, _there = pair()
     with pytest.raises(LinkFailed, match="in time"):
