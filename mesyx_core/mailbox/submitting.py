@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from mesyx_core import mime
@@ -13,6 +15,9 @@ from mesyx_core.record import outgoing
 
 HEADER: Final = 1 << 20
 _SECRET: Final = frozenset((b"bcc", b"resent-bcc"))
+_CLAIMS: Final = frozenset((b"sender", b"resent-from", b"resent-sender"))
+_QUOTED: Final = re.compile(r'"((?>(?:[^"\\]|\\.)*))("?)', re.DOTALL)
+_BETWEEN: Final = re.compile(r'[\s<>,;:()"]+')
 OURS: Final = frozenset(("submission", "login"))
 """What a copy's envelope says and a request's does not: it is nobody's business but the sender's."""
 
@@ -21,6 +26,9 @@ class Head(NamedTuple):
     """What is to be known of a mail before it is sent."""
 
     authors: tuple[str, ...]
+    """Every address in From, also one that not every program would take for the author."""
+    claims: tuple[str, ...]
+    """Every address in Sender, Resent-From and Resent-Sender."""
     froms: int
     """How many From fields there are: there should be one."""
     message_id: str
@@ -34,19 +42,33 @@ class Head(NamedTuple):
 async def head_of(message: Message) -> Head:
     """Look into the first MiB of a mail's header; what is no mail has none."""
     if message.kind != "mail":
-        return Head((), 0, "", (), True)
+        return Head((), (), 0, "", (), True)
     body = message.body
     data = b"".join([chunk async for chunk in body.read(0, HEADER)])
     end = mime.index(data).body_start
     found = mime.summary(data[:end])
     fields = mime.header_fields(data, 0, end)
+    froms = [field.value for field in fields if field.name.lower() == b"from"]
+    authors = [_address(one) for one in found.envelope.from_ if one.host is not None]
     return Head(
-        tuple(_address(one) for one in found.envelope.from_ if one.host is not None),
-        sum(field.name.lower() == b"from" for field in fields),
+        tuple(dict.fromkeys([*authors, *_shown(froms)])) if authors else (),
+        tuple(_shown([field.value for field in fields if field.name.lower() in _CLAIMS])),
+        len(froms),
         found.message_id,
         tuple((field.start, field.end) for field in fields if field.name.lower() in _SECRET),
         body.size <= HEADER or end < HEADER,
     )
+
+
+def _shown(values: Iterable[bytes]) -> Iterator[str]:
+    """Whatever looks like an address outside quoted strings: of `a@x <b@y>` or `a@x (b@y)` some programs show the one,
+    and some the other."""
+    for value in values:
+        bare = _QUOTED.sub(lambda quoted: " " if quoted[2] else quoted[1], value.decode("utf-8", "replace"))
+        around = [_BETWEEN.split(part.strip()) for part in bare.split("@")]
+        for left, right in pairwise(around):
+            if left[-1] and right[0]:
+                yield f"{left[-1]}@{right[0]}"
 
 
 def _address(address: mime.Address) -> str:
@@ -66,8 +88,8 @@ def check(message: Message, head: Head, identities: Collection[str]) -> None:
         raise Refused("the header of this mail is larger than 1 MiB", "send what is in it as text or attachment")
     if message.kind == "mail" and (head.froms != 1 or not head.authors):
         raise Refused("a mail has one From field that says who sends it", "correct it")
-    senders = (*head.authors, *([message.sender] if message.sender else [])) if message.kind == "mail" else ()
-    if not all(gateways.granted(address, identities) for address in senders):
+    senders = (*head.authors, *head.claims, message.sender) if message.kind == "mail" else ()
+    if not all(gateways.granted(address, identities) for address in senders if address):
         raise Refused("this log-in may not send as that address", remedy)
 
 

@@ -27,6 +27,19 @@ class Addresses:
         except Refused:
             return None
 
+    def foreign(self, address: str, store: bytes) -> bool:
+        """Whether an address is not this store's to send as: it is another's, or of a domain in which this gateway
+        grants addresses, and has granted this one to nobody."""
+        try:
+            wanted = normal(address)
+        except Refused:
+            return False
+        owner = self._stores.get(wanted)
+        if owner is not None:
+            return owner != store
+        domain = wanted.rpartition("@")[2]
+        return any(granted.rpartition("@")[2] == domain for granted in self._stores)
+
     def of(self, store: bytes) -> list[str]:
         return sorted(address for address, owner in self._stores.items() if owner == store)
 

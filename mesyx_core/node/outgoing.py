@@ -13,6 +13,7 @@ import anyio
 from mesyx_core.api import Body, Bytes, Egress, Message
 from mesyx_core.journal import Draft, Log
 from mesyx_core.journal.journal import RowChange
+from mesyx_core.mailbox import submitting
 from mesyx_core.node import faults
 from mesyx_core.node.clock import now
 from mesyx_core.node.finding import Finding, finding
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mesyx_core.node.core import Node
 
 FILE: Final = "days"
+FOREIGN: Final = "5.7.1 this gateway has not granted the sender's address to the store: see `mesyx store address`"
 BREATH: Final = 1.5
 """Seconds for which a start listens on after a session has brought everything: a clone of this node that runs answers
 within that time to what this one has published."""
@@ -208,6 +210,15 @@ class NodeWays:
 
     def in_sync(self, store: bytes) -> bool:
         return self._sync(store)
+
+    async def objection(self, store: bytes, message: Message) -> str:
+        """A manifest says what its owner likes: in whose name this gateway sends, its own operator has granted."""
+        if message.kind != "mail":
+            return ""
+        head = await submitting.head_of(message)
+        claimed = (message.sender, str(message.envelope.get("reverse_path", "")), *head.authors, *head.claims)
+        foreign = any(self._node.addresses.foreign(address, store) for address in claimed if address)
+        return FOREIGN if foreign else ""
 
     async def to_clients(self, store: bytes, data: bytes) -> tuple[Log, Draft]:
         return await self._seal(store, Content(data, target="clients"))

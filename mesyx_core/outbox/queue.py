@@ -227,6 +227,11 @@ def drop(job: Job) -> Told:
     return _end(replace(job, dropped=True), job.pending, "never", DROPPED)
 
 
+def refuse(job: Job, reason: str) -> Told:
+    """This gateway does not send it."""
+    return _end(job, job.pending, "never", reason)
+
+
 def hurry(job: Job, now: int) -> Job:
     """A person wants it tried now."""
     hurried = {n: job.recipients[n]._replace(next=now) for n in job.pending}

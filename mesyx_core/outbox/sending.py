@@ -121,8 +121,6 @@ class Sending:
         now = int(box.ways.now())
         addresses = request.numbered
         numbers = [n for n in queue.ready(job, now) if n in addresses]
-        if not numbers or not await self._intend(key, numbers, now):
-            return
         recipients = [addresses[n] for n in numbers]
         body = request.body
         message = replace(
@@ -130,6 +128,12 @@ class Sending:
             body=BlobBody(box.journal, body) if isinstance(body, BlobRef) else Bytes(body),
             recipients=tuple(recipients),
         )
+        objection = await box.ways.objection(job.store, message) if numbers else ""
+        if objection:
+            await self._step(key, lambda job: queue.refuse(job, objection), request)
+            return
+        if not numbers or not await self._intend(key, numbers, now):
+            return
         found = await _send(egress, message, recipients)
         outcomes = {n: found[addresses[n]] for n in numbers if addresses[n] in found}
         schedule = box.ways.schedule(message.network)

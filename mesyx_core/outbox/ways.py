@@ -35,6 +35,9 @@ class Ways(Protocol):
         """Whether this node has heard what its own earlier runs and the other members have written: before that it must
         not send."""
 
+    async def objection(self, store: bytes, message: Message) -> str:
+        """Why a message may not go out for a store, as when it is in the name of another's; empty when it may."""
+
     async def to_clients(self, store: bytes, data: bytes) -> tuple[Log, Draft]:
         """Sealed to the store's clients."""
 

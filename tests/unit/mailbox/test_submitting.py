@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesyx_core.api import Bytes, Message
-from mesyx_core.mailbox.submitting import Without, head_of, request_of
+from mesyx_core.api import Bytes, Message, Refused
+from mesyx_core.mailbox.submitting import Without, check, head_of, request_of
 
 
 def mail(data: bytes) -> Message:
@@ -63,3 +66,51 @@ def test_every_form_of_bcc_is_left_out_and_nothing_else() -> None:
 def test_what_is_no_mail_has_no_header() -> None:
     line = Message(kind="line", time=datetime.now(UTC), body=Bytes(b"Bcc: said\r\n\r\n"))
     assert asyncio.run(head_of(line)).secret == ()
+
+
+def judge(head: bytes) -> None:
+    message = replace(mail(head + b"\r\ntext\r\n"), sender="a@example.org", recipients=("x@example.net",))
+    check(message, asyncio.run(head_of(message)), {"a@example.org"})
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"From: a@example.org boss@example.net\r\n",
+        b"From: <a@example.org> <boss@example.net>\r\n",
+        b"From: boss@example.net <a@example.org>\r\n",
+        b"From: boss @ example.net\r\n <a@example.org>\r\n",
+        b"From: a@example.org (, boss@example.net\r\n",
+        b"From: a@example.org (boss@example.net)\r\n",
+        b'From: a@example.org, "boss@example.net\r\n',
+        b"From: a@example.org, boss@example.net\r\n",
+        b"From: a@example.org\r\nFROM : boss@example.net\r\n",
+        b"From: a@example.org\r\nSender: boss@example.net\r\n",
+        b"From: a@example.org\r\nResent-From: The Boss <boss@example.net>\r\n",
+        b"From: a@example.org\r\nResent-Sender: boss@example.net\r\n",
+    ],
+)
+def test_nobody_is_named_as_sender_in_whatever_way_a_program_may_read_it(header: bytes) -> None:
+    with pytest.raises(Refused):
+        judge(header)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'From: "A (at work), a@home" <a@example.org>\r\n',
+        b"From: A Person <A+lists@Example.org> (a comment)\r\nSender: a@example.org\r\n",
+        b"From: a@example.org <a@example.org>\r\n",
+        b"From: us: a@example.org, A <a@example.org>;\r\n",
+        b"From: =?utf-8?q?J=C3=BCrgen?=\r\n <a@example.org>\r\nReply-To: other@example.net\r\n",
+    ],
+)
+def test_a_person_is_named_in_all_the_ways_that_programs_write(header: bytes) -> None:
+    judge(header)
+
+
+def test_a_long_header_that_names_a_sender_is_read_quickly() -> None:
+    for part in (b"a", b"@", b'\\"', b"(", b" ", b'"', b"a@"):
+        began = time.perf_counter()
+        asyncio.run(head_of(mail(b"From: " + part * (500_000 // len(part)) + b"\r\n\r\n")))
+        assert time.perf_counter() - began < 3

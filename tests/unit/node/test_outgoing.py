@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -439,6 +440,33 @@ def test_only_clients_are_obeyed(world: World) -> None:
             ]
             await world.gateway.running.stores.commit(sealed)
             await world.restart(world.gateway)
+            await world.send(OTHER, CAROL)
+            assert await world.final(OTHER) == {CAROL: "sent"}
+            assert world.wire.sent() == [CAROL]
+
+    anyio.run(main)
+
+
+@pytest.mark.parametrize(
+    ("sender", "body"),
+    [
+        ("mallory@example.com", b""),
+        ("bob@example.com", b""),
+        ("alice@example.org", b"From: bob@example.com\r\n\r\nas if I were Bob\r\n"),
+        ("", b"From: postmaster@example.com\r\n\r\nas if I were the operator\r\n"),
+        ("alice@example.org", b"From: alice@example.org\r\nSender: bob@example.com\r\n\r\n"),
+        ("alice@example.org", b"From: bob@example.com <alice@example.org>\r\n\r\n"),
+    ],
+)
+def test_no_client_can_have_a_gateway_send_in_the_name_of_another_store(world: World, sender: str, body: bytes) -> None:
+    async def main() -> None:
+        async with world.running():
+            await world.gateway.running.addresses.grant(["bob@example.com"], b"b" * 32)
+            message = replace(world.mail(DAVE), sender=sender)
+            await world.ask(Request("send", ID, world.clock.seconds + 600, message, body))
+            assert await world.final(ID) == {DAVE: "never"}
+            [fate] = await world.fates(ID)
+            assert "granted" in fate.reason
             await world.send(OTHER, CAROL)
             assert await world.final(OTHER) == {CAROL: "sent"}
             assert world.wire.sent() == [CAROL]
