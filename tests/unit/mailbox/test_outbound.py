@@ -734,3 +734,31 @@ def test_a_rebuilt_index_knows_the_same_queue(play):
             assert [one._replace(copy=0) for one in found] == [one._replace(copy=0) for one in before]
 
     play(scene)
+
+
+def test_a_receipt_names_no_recipients_beside_those_of_the_sender_s_copy(play):
+    async def scene(rig):
+        mx, other = await Gateway(rig, "mx").begin(), await Gateway(rig, "other").begin()
+        day = mx.day()
+        await mx.publish()
+        async with rig.account(await rig.node("laptop")) as account:
+            await until(account.outbound.gateways)
+            view = account.view()
+            id = await view.submit(mail())
+            now = int(rig.now())
+            stranger = [fate(7, "eve@example.net", "later"), fate(0, "eve@example.net", "later")]
+            await mx.say(day.id, Receipt(id, now, False, (*stranger[:1], fate(0, "eve@example.net", "again"))))
+            other.day()
+            await other.publish()
+            # What is sealed again goes to whom the sender named, and to nobody else.
+            [(_, request)] = await until(other.sends)
+            assert request.numbered == {0: "bob@example.com"}
+            assert await words(account, id) == [("bob@example.com", "asked")]
+            # The same when the receipt was there before the copy.
+            before = os.urandom(16)
+            await mx.say(day.id, Receipt(before, now, False, tuple(stranger)))
+            copy = mail(2, envelope={"submission": before, "login": ""}, mailbox="Sent")
+            await account.writer.post([copy, outgoing.Submission(before, "send", mx.key, day.id, now + HOUR, now)])
+            assert await until(lambda: words(account, before)) == [("bob@example.com", "later")]
+
+    play(scene)
