@@ -131,10 +131,14 @@ async def digest(begin: bytes, body: AsyncIterable[bytes]) -> bytes:
 def file(change: Change, entry: int, copy: Copy) -> None:
     """The sender's copy of a submission is in the index."""
     _known(change, copy.id)
+    if _copied(change, copy.id):
+        return
     change.db.execute(
-        "UPDATE submission SET copy = ?, digest = ?, time = ?, network = ?, sender = ? WHERE id = ? AND copy = 0",
+        "UPDATE submission SET copy = ?, digest = ?, time = ?, network = ?, sender = ? WHERE id = ?",
         (entry, copy.digest, copy.time, copy.network, copy.sender, copy.id),
     )
+    # Who it is for the sender says, and no gateway: what those have said of others before is forgotten.
+    change.db.execute("DELETE FROM addressee WHERE submission = ?", (copy.id,))
     _name(change, copy.id, enumerate(copy.recipients))
 
 
@@ -161,6 +165,11 @@ def _known(change: Change, id: bytes) -> None:
     change.posted.add(id)
 
 
+def _copied(change: Change, id: bytes) -> bool:
+    """Whether the sender's copy is in the index."""
+    return change.db.execute("SELECT 1 FROM submission WHERE id = ? AND copy != 0", (id,)).fetchone() is not None
+
+
 def _name(change: Change, id: bytes, numbered: Iterable[tuple[int, str]]) -> None:
     change.db.executemany(
         "INSERT OR IGNORE INTO addressee (submission, number, address) VALUES (?, ?, ?)",
@@ -171,7 +180,8 @@ def _name(change: Change, id: bytes, numbered: Iterable[tuple[int, str]]) -> Non
 def _receipt(change: Change, entry: int, receipt: Receipt, day: bytes) -> None:
     gateway = change.ledger.ref(entry)[0]
     _known(change, receipt.id)
-    _name(change, receipt.id, ((fate.number, fate.address) for fate in receipt.fates))
+    if not _copied(change, receipt.id):
+        _name(change, receipt.id, ((fate.number, fate.address) for fate in receipt.fates))
     change.db.executemany(
         """INSERT INTO fate (submission, gateway, number, day, word, reason, remote, attempts, next, time,
            entry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

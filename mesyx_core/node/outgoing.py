@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -213,9 +214,9 @@ class NodeWays:
 
     async def objection(self, store: bytes, message: Message) -> str:
         """A manifest says what its owner likes: in whose name this gateway sends, its own operator has granted."""
-        if message.kind != "mail":
+        if "mail" not in (message.kind, message.network):
             return ""
-        head = await submitting.head_of(message)
+        head = await submitting.head_of(replace(message, kind="mail"))
         claimed = (message.sender, str(message.envelope.get("reverse_path", "")), *head.authors, *head.claims)
         foreign = any(self._node.addresses.foreign(address, store) for address in claimed if address)
         return FOREIGN if foreign else ""

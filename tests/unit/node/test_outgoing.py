@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from mesyx_core.api import Outcome, Temporary
+from mesyx_core.api.message import Kind
 from mesyx_core.builtin.sink import Sink
 from mesyx_core.journal import Draft, Log
 from mesyx_core.journal.journal import RowChange
@@ -447,6 +448,7 @@ def test_only_clients_are_obeyed(world: World) -> None:
     anyio.run(main)
 
 
+@pytest.mark.parametrize("kind", ["mail", "post"])
 @pytest.mark.parametrize(
     ("sender", "body"),
     [
@@ -458,11 +460,13 @@ def test_only_clients_are_obeyed(world: World) -> None:
         ("alice@example.org", b"From: bob@example.com <alice@example.org>\r\n\r\n"),
     ],
 )
-def test_no_client_can_have_a_gateway_send_in_the_name_of_another_store(world: World, sender: str, body: bytes) -> None:
+def test_no_client_can_have_a_gateway_send_in_the_name_of_another_store(
+    world: World, kind: Kind, sender: str, body: bytes
+) -> None:
     async def main() -> None:
         async with world.running():
             await world.gateway.running.addresses.grant(["bob@example.com"], b"b" * 32)
-            message = replace(world.mail(DAVE), sender=sender)
+            message = replace(world.mail(DAVE), kind=kind, sender=sender)
             await world.ask(Request("send", ID, world.clock.seconds + 600, message, body))
             assert await world.final(ID) == {DAVE: "never"}
             [fate] = await world.fates(ID)
