@@ -22,6 +22,8 @@ from tests.scenario.cluster import Pair, cluster, free_port, wait_for
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
 
+KILLS = 4
+
 
 def submit(pair: Pair, port: int, number: int) -> str:
     """A message for bob; its Message-ID."""
@@ -116,7 +118,7 @@ def test_kills_lose_no_mail_and_confirmed_mail_is_not_sent_again(tmp_path: Path)
         ) as pair,
     ):
         sent: list[str] = []
-        for kill in range(4):
+        for kill in range(KILLS):
             sent += [submit(pair, port, 10 * kill + n) for n in range(8)]
             first = set(sent[-8:-6])
             wait_for("the first of them", lambda first=first: arrived(sink).keys() >= first)
@@ -125,7 +127,7 @@ def test_kills_lose_no_mail_and_confirmed_mail_is_not_sent_again(tmp_path: Path)
         wait_for("all of them", lambda: not queue(pair), timeout=60)
         confirmed = arrived(sink)
         assert confirmed.keys() == set(sent)
-        assert max(confirmed.values()) <= 2
+        assert max(confirmed.values()) <= 1 + KILLS  # each kill may cut off an attempt of the same mail
         pair.gateway.kill()
         pair.gateway.start()
         sent.append(submit(pair, port, 99))
