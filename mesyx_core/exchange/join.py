@@ -12,7 +12,7 @@ Repeating it for the same store by the same client is harmless, also after the i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -135,8 +135,11 @@ class Door:
         async with self._one_at_a_time:
             issued = await self._good(asked)
             # Spent first: after a crash in between, only this client can go on.
-            await self._register.spend(issued, asked.key, asked.store)
-            await self._on_joined(joining)
+            if not issued.spent:
+                await self._register.spend(issued, asked.key, asked.store)
+            await self._on_joined(replace(joining, addresses=()) if issued.done else joining)
+            if not issued.done:
+                await self._register.finish(issued, asked.key, asked.store)
         await talk.say(Joined())
         return joining
 

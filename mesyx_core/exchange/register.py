@@ -40,6 +40,8 @@ class Issued(NamedTuple):
     store: bytes = b""
     keys: str = ""
     """The recipient for a client's private keys, shown to whoever uses the invitation."""
+    done: bool = False
+    """All that it grants was granted: what the operator has taken back since does not come again with it."""
 
     @property
     def spent(self) -> bool:
@@ -67,6 +69,10 @@ class Register:
         """It is good for no other client and store from now on. Durable on return."""
         await self._keep(issued._replace(client=client, store=store))
 
+    async def finish(self, issued: Issued, client: bytes, store: bytes) -> None:
+        """It has had its effect. Durable on return."""
+        await self._keep(issued._replace(client=client, store=store, done=True))
+
     async def withdraw(self, id: bytes) -> None:
         """Forget it; harmless when it is not known."""
         await self._rows.put(SPACE, {id.hex(): None})
@@ -79,10 +85,10 @@ class Register:
 
     async def _keep(self, issued: Issued) -> None:
         key = issued.invitation.id.hex()
-        value = encode((1, issued.invitation.encode(), issued.client, issued.store, issued.keys))
+        value = encode((1, issued.invitation.encode(), issued.client, issued.store, issued.keys, issued.done))
         await self._rows.put(SPACE, {key: self._key.seal_row(SPACE, key, value)})
 
     def _open(self, key: str, sealed: bytes) -> Issued:
         row: list[Any] = decode(self._key.open_row(SPACE, key, sealed), limit=_LIMIT)
-        _, line, client, store, keys = row
-        return Issued(decode_line(line), client, store, keys)
+        _, line, client, store, keys, *done = row
+        return Issued(decode_line(line), client, store, keys, any(done))

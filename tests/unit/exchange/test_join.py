@@ -99,6 +99,13 @@ class TestRedeeming:
         await guests.join(invited)
         assert len(guests.gateway.joined) == 2
 
+    async def test_repeating_it_grants_nothing_anew(self, guests: Guests) -> None:
+        invited = await guests.invite("alice@example.org")
+        await guests.join(invited, addresses=["alice@example.org"])
+        guests.gateway.clock += 2 * LIFETIME
+        await guests.join(invited)  # what the operator has taken away since does not come back
+        assert [joining.addresses for joining in guests.gateway.joined] == [("alice@example.org",), ()]
+
     async def test_an_expired_one_is_not_even_tried(self, guests: Guests) -> None:
         invited = await guests.invite()
         guests.laptop.clock += LIFETIME
