@@ -58,8 +58,9 @@ class Proxy:
                     pass
             except GONE:
                 pass
-            await anyio.aclose_forcefully(near)
-            await anyio.aclose_forcefully(far)
+            await anyio.aclose_forcefully(source)
+            if not self.dark and (fate.mute is None or counted[way] <= fate.mute):  # else nobody is told of the end
+                await anyio.aclose_forcefully(sink)
 
         async with anyio.create_task_group() as group:
             group.start_soon(pump, near, far, there, 0)

@@ -202,9 +202,9 @@ class Cluster:
         journal = await self.stack.enter_async_context(Journal.open(self.folder / name, durable=False))
         return Node(journal, key or NodeKey(os.urandom(32)), pace)
 
-    async def two(self) -> tuple[Node, Node]:
+    async def two(self, pace: Pace = PACE) -> tuple[Node, Node]:
         """A laptop and a gateway, both members and holding the store."""
-        laptop, gateway = await self.node("laptop"), await self.node("gateway")
+        laptop, gateway = await self.node("laptop", pace), await self.node("gateway", pace)
         self.store = self.owner.found(member(laptop.key, "client"), member(gateway.key, "accept", "exchange"))
         for node in (laptop, gateway):
             await node.hold(self.owner.documents)
