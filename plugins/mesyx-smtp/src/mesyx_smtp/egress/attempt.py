@@ -21,6 +21,8 @@ from mesyx_smtp.egress.route import Exchange, Unroutable, hosts
 if TYPE_CHECKING:
     from mesyx_smtp.egress.sender import Egress
 
+PORT: Final = 25
+"""On another one than this a node is tried out, with mail exchangers on its own machine."""
 ADDRESSES: Final = 8
 """Addresses that are tried for one message in one attempt."""
 ENOUGH: Final = 1800.0
@@ -92,7 +94,9 @@ class Attempt:
                 continue
             assert self._egress.dns is not None
             try:
-                found = await hosts(self._egress.dns, exchange, self._egress.context.random)
+                found = await hosts(
+                    self._egress.dns, exchange, self._egress.context.random, inner=self._way.port != PORT
+                )
             except Unroutable as error:
                 self._tell(dict.fromkeys(self._left, error.fate), exchange.name)
                 if self._spent > ENOUGH:

@@ -83,8 +83,17 @@ async def route(
     return tuple(sorted(set(usable), key=lambda each: (each.preference, random(8)))[:EXCHANGES])
 
 
-async def hosts(names: Dns, exchange: Exchange, random: Callable[[int], bytes]) -> list[str]:
-    """A host's addresses, both families in turn, each in random order. Raises Unroutable."""
+def inward(address: str) -> bool:
+    """Whether an address leads to this machine, or to what only its own link reaches: no stranger's mail server is
+    there, but servers that trust whoever comes from here."""
+    found = ip_address(address)
+    mapped = getattr(found, "ipv4_mapped", None) or found
+    return bool(mapped.is_loopback or mapped.is_link_local or mapped.is_unspecified)
+
+
+async def hosts(names: Dns, exchange: Exchange, random: Callable[[int], bytes], *, inner: bool = False) -> list[str]:
+    """A host's addresses, both families in turn, each in random order; inward ones only where `inner` says so. Raises
+    Unroutable."""
     try:
         found = [ip_address(each) for each in await names.addresses(exchange.name)]
     except NoSuchName:
@@ -92,7 +101,12 @@ async def hosts(names: Dns, exchange: Exchange, random: Callable[[int], bytes]) 
     except DnsLater:
         raise Unroutable(Fate("soft", f"4.4.3 DNS does not answer for {exchange.name}")) from None
     usable = sorted(
-        (each for each in found if not each.is_unspecified and not each.is_multicast), key=lambda _: random(8)
+        (
+            each
+            for each in found
+            if not each.is_unspecified and not each.is_multicast and (inner or not inward(str(each)))
+        ),
+        key=lambda _: random(8),
     )
     if not usable:
         raise Unroutable(Fate("unfit", f"5.4.4 the host {exchange.name} has no address"))

@@ -12,7 +12,7 @@ import anyio
 
 from mesyx_core.api import Context, Message, Outcome
 from mesyx_smtp.egress import address, report
-from mesyx_smtp.egress.attempt import ENOUGH, Attempt, Way
+from mesyx_smtp.egress.attempt import ENOUGH, PORT, Attempt, Way
 from mesyx_smtp.egress.client import Fate, Mail
 from mesyx_smtp.egress.config import EgressConfig, server
 from mesyx_smtp.egress.connection import trust
@@ -20,7 +20,7 @@ from mesyx_smtp.egress.content import inspect
 from mesyx_smtp.egress.hello import names, own_name
 from mesyx_smtp.egress.memory import Handshakes
 from mesyx_smtp.egress.outcome import Told, outcome
-from mesyx_smtp.egress.route import Dns, Exchange, Resolver, Unroutable, route
+from mesyx_smtp.egress.route import Dns, Exchange, Resolver, Unroutable, inward, route
 
 LOOKUPS: Final = 20
 """Domains that are looked up at once."""
@@ -146,7 +146,10 @@ class Egress:
 
     async def _way(self, domain: str) -> Way:
         if domain.startswith("["):
-            return Way((Exchange(0, str(address.literal(domain))),), self.config.port, direct=True)
+            literal = str(address.literal(domain))
+            if self.config.port == PORT and inward(literal):
+                raise Unroutable(Fate("never", "5.4.4 no mail exchanger of anybody's is at that address"))
+            return Way((Exchange(0, literal),), self.config.port, direct=True)
         assert self.dns is not None
         found = await route(self.dns, domain, self.ourselves, self.context.random)
         return Way(found, self.config.port, direct=False)
