@@ -282,20 +282,16 @@ def faults_page() -> str:
         f"| {cell(f.what)} | {cell(f.where)} | {cell(f.then)} | `{f.id}` {came.get(f.id, 'not run yet')} |"
         for f in table["faults"]()
     ]
-    return (
-        "\n\n".join(
-            [
-                "# Faults",
-                NOTE,
-                "What goes wrong, where, and what must follow. `nox -s faults` tries each of these on real nodes, most "
-                "of them at many places; the last column names the fault in `tests/faults.toml` and what came of it "
-                "when all were last tried. Of every fault it also holds that nothing acknowledged is lost, nothing is "
-                "there twice, and no traceback is shown.",
-                "\n".join(["| fault | where | what must follow | outcome |", "| --- | --- | --- | --- |", *rows]),
-            ]
-        )
-        + "\n"
-    )
+    parts = [
+        "# Faults",
+        NOTE,
+        "What goes wrong, where, and what must follow. `nox -s faults` tries each of these, most on real nodes and at "
+        "many places; the last column names the fault in `tests/faults.toml` and what came of it when all were last "
+        "tried. Of every fault it also holds that nothing acknowledged is lost, nothing is there twice, and no "
+        "traceback is shown.",
+        "\n".join(["| fault | where | what must follow | outcome |", "| --- | --- | --- | --- |", *rows]),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def described(kind: type) -> str:

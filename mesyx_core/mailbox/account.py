@@ -31,6 +31,7 @@ from mesyx_core.mailbox.shelf import Shelf
 from mesyx_core.mailbox.storage import open_database
 from mesyx_core.mailbox.view import AccountView
 from mesyx_core.record.ops import Dot
+from mesyx_core.record.payloads import Target
 from mesyx_core.vault import age
 from mesyx_core.vault.authority import Authority
 
@@ -110,7 +111,7 @@ class Account:
             self.ledger = Ledger(database, clock)
             self.seeds = Seeds(store, self.ledger, identities)
             generation = self.ledger.generation(random)
-            self.shelf = Shelf(folder, generation, authority, identities, random)
+            self.shelf = Shelf(folder, generation, authority, identities, random, self._made_anew)
             self.ledger.miss({target for target in self.ledger.keysets if not self.shelf.there(target)})
         except BaseException:
             database.close()
@@ -124,6 +125,12 @@ class Account:
         keeper = Keeper(self.ledger, self.shelf)
         news, wake = self.news.publish, self.resealing.wake
         self.feed = Feed(journal, store, writer.node, self.ledger, opener, keeper, news, wake)
+
+    def _made_anew(self, target: Target) -> None:
+        """Of a keyset's file that was damaged; in any thread."""
+        if target in self.ledger.keysets:
+            self.ledger.miss({target})
+            self.feed.retry_soon("body")
 
     @classmethod
     @asynccontextmanager

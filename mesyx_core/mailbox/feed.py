@@ -76,6 +76,7 @@ class Feed:
         self._wake = asyncio.Event()
         self._waiters: list[tuple[Dot, asyncio.Future[None]]] = []
         self._stopped = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._opened = 0
         self._doubted: set[Origin] = set()
 
@@ -97,6 +98,11 @@ class Feed:
         """Try entries again that were passed over for these reasons."""
         self._retry.update(why)
         self._wake.set()
+
+    def retry_soon(self, *why: Why) -> None:
+        """The same, from any thread. Before `run`, everything is tried anyway."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.retry, *why)
 
     async def progress(self) -> Progress:
         """How far the store is opened, now."""
@@ -133,6 +139,7 @@ class Feed:
         self._keeping = ThreadPoolExecutor(1, "mesyx-keep")
         stop = self._journal.on_commit(self._committed)
         self._stopped = False
+        self._loop = asyncio.get_running_loop()
         try:
             for head in await self._journal.heads(self._store):
                 at = (head.node, head.incarnation)
@@ -147,6 +154,7 @@ class Feed:
                     await self._pause()
         finally:
             self._stopped = True
+            self._loop = None
             stop()
             for _, future in self._waiters:
                 if not future.done():

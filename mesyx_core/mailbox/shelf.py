@@ -36,7 +36,10 @@ class Shelf:
         authority: Callable[[], Authority],
         identities: Sequence[age.Identity],
         random: Callable[[int], bytes],
+        made: Callable[[Target], None] = lambda _: None,
     ) -> None:
+        """`made` is told of each file that was made, because there was none or it was damaged."""
+        self._made = made
         self._folder = folder
         self._generation = generation
         self._authority = authority
@@ -89,9 +92,13 @@ class Shelf:
         for _ in range(2):
             database = open_database(path, recipients, self._identities, self._random, schema.KEYSET, schema.VERSION)
             with database.write() as db:
-                db.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('generation', ?)", (self._generation,))
-                found = db.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()[0]
-            if found == self._generation:
+                found = db.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
+                if found is None:
+                    db.execute("INSERT INTO meta (key, value) VALUES ('generation', ?)", (self._generation,))
+            if found is None:
+                self._made(target)
+                break
+            if found[0] == self._generation:
                 break
             # Left over from an index whose common file is gone: its numbers mean nothing here.
             database.close()

@@ -1,7 +1,7 @@
 /* A disk that fails on command, for one real process: preloaded, it makes the n-th call that changes a file below
  * FAULT_ROOT fail. The plan is eight 32-bit numbers in the file FAULT_PLAN, shared with the test:
  *   0 armed   1 which call, from 0   2 errno   3 how many fail from there on   4 calls seen since it was armed
- *   5 calls failed                    6, 7 unused                                                                   */
+ *   5 calls failed   6 milliseconds that every sync takes                 7 unused                                    */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -81,8 +81,15 @@ ON_FILE(ssize_t, pwrite64, (int file, const void *data, size_t size, off64_t at)
         const void *, size_t, off64_t)
 ON_FILE(ssize_t, writev, (int file, const struct iovec *parts, int count), (file, parts, count), int,
         const struct iovec *, int)
-ON_FILE(int, fsync, (int file), (file), int)
-ON_FILE(int, fdatasync, (int file), (file), int)
+#define SYNCS(name)                                                        \
+    int name(int file) {                                                   \
+        REAL(int, name, int);                                              \
+        if (plan && plan[6]) usleep((useconds_t)plan[6] * 1000);           \
+        return fails(#name, file) ? -1 : real(file);                       \
+    }
+
+SYNCS(fsync)
+SYNCS(fdatasync)
 ON_FILE(int, ftruncate, (int file, off_t size), (file, size), int, off_t)
 ON_FILE(int, ftruncate64, (int file, off64_t size), (file, size), int, off64_t)
 

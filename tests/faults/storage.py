@@ -49,6 +49,15 @@ class Disk:
         finally:
             self._plan[:4] = bytes(4)
 
+    @contextmanager
+    def slow(self, milliseconds: int) -> Iterator[Disk]:
+        """Every sync takes so long."""
+        self._plan[:] = struct.pack("8i", 0, 0, 0, 0, 0, 0, milliseconds, 0)
+        try:
+            yield self
+        finally:
+            self._plan[:] = bytes(_PLAN.size)
+
     @property
     def struck(self) -> int:
         """Calls that have failed since it was last armed."""

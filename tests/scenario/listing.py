@@ -8,6 +8,7 @@ import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqlcipher3.dbapi2 as sqlcipher
@@ -91,10 +92,17 @@ def sound(node: Node) -> None:
     with closing(sqlite3.connect(state / "journal" / "journal.db")) as journal:
         assert journal.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     for sealed in state.glob("mailbox/*/*.key"):
-        (file,) = (state / "keys").glob("*.age")
-        identities = Keyring(state / "keys").open(bytes.fromhex(file.stem), PASSPHRASE).keys()
-        index: Any = sqlcipher.connect(str(sealed.with_suffix(".db")))
-        with closing(index):
-            index.execute(f"PRAGMA key = \"x'{age.decrypt(sealed.read_bytes(), identities).hex()}'\"")
-            assert index.execute("PRAGMA cipher_integrity_check").fetchall() == []
-            assert index.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        with index(node, sealed) as database:
+            assert database.execute("PRAGMA cipher_integrity_check").fetchall() == []
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+@contextmanager
+def index(node: Node, sealed: Path) -> Iterator[Any]:
+    """The database of a client's index whose key lies in this file; of a node that is stopped."""
+    (file,) = (node.folder / "state" / "keys").glob("*.age")
+    identities = Keyring(node.folder / "state" / "keys").open(bytes.fromhex(file.stem), PASSPHRASE).keys()
+    database: Any = sqlcipher.connect(str(sealed.with_suffix(".db")))
+    with closing(database):
+        database.execute(f"PRAGMA key = \"x'{age.decrypt(sealed.read_bytes(), identities).hex()}'\"")
+        yield database
