@@ -71,8 +71,12 @@ def write_initial(folder: Path, name: str, roles: Sequence[str]) -> Path:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise Refused(f"{file} is there already", "choose another folder; nothing was changed") from None
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError:
+        file.unlink()
+        raise
     return file
 
 

@@ -62,6 +62,7 @@ class Database:
     def writer(self) -> Connection:
         """A connection that takes BEGIN and COMMIT as given, and can write: on trouble with a file SQLite opens
         it for reading only. Raises Unreadable, CommitFailed."""
+        connection = None
         try:
             connection = self._writers.connect()
             if self.dialect.name == "sqlite":
@@ -72,6 +73,11 @@ class Database:
                 connection.close()
                 raise InUse("the journal's database is open in another process", "give each node a database of its own")
         except SQLAlchemyError as error:
+            self.readers.dispose()  # they share what SQLite could open for reading only, as long as one is open
+            with suppress(SQLAlchemyError):
+                if connection is not None:
+                    connection.invalidate()
+                    connection.close()
             raise unreadable(error) from None
         return connection
 

@@ -173,7 +173,7 @@ class Writer:
 
     def _commit(self, group: list[Job[Any]]) -> None:
         """One transaction for the group. If it fails, each call gets one of its own, so that none fails for another."""
-        if self._stale and not self._refresh(group):
+        if (self._connection.closed or self._stale) and not self._refresh(group):
             return
         transaction = Transaction(self._stores, self._next_log)
         working = [job for job in group if self._work(job, transaction)]
@@ -239,9 +239,16 @@ class Writer:
         transaction.settle()
 
     def _refresh(self, group: list[Job[Any]]) -> bool:
-        """Read again how far the logs are. If even that fails, the group does."""
+        """Connect again, and read again how far the logs are. If even that fails, the group does."""
         try:
+            if self._connection.closed:
+                self._connection = self._database.writer()
             stores, self._next_log = holdings.read(self._connection)
+        except MesyxError as error:
+            for job in group:
+                job.error = CommitFailed(error.what, error.remedy)
+            self._answer(group, ())
+            return False
         except SQLAlchemyError as error:
             self._roll_back(error)
             for job in group:

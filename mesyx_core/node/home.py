@@ -80,9 +80,13 @@ def create(folder: Path, name: str, roles: Sequence[str]) -> tuple[Path, bool]:
     already: it is never replaced. Raises Refused, Misconfigured."""
     file = write_initial(folder, name, roles)
     state = folder / "state"
-    state.mkdir(mode=0o700, exist_ok=True)
-    state.chmod(0o700)
-    return file, not _write_key(state / "node.key")
+    try:
+        state.mkdir(mode=0o700, exist_ok=True)
+        state.chmod(0o700)
+        return file, not _write_key(state / "node.key")
+    except OSError:
+        file.unlink()  # so that the same can be asked for again
+        raise
 
 
 def _write_key(path: Path) -> bool:

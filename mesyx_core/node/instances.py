@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from anyio.abc import TaskGroup
 
-from mesyx_core.api import Health, MesyxError, Misconfigured, Refused
+from mesyx_core.api import Health, MesyxError, Misconfigured, Permanent, Refused
 from mesyx_core.node.context import InstanceContext
 from mesyx_core.node.faults import place, single
 from mesyx_core.plugins import Instance
@@ -168,13 +168,14 @@ async def _once(node: Node, instance: Running) -> None:
         try:
             async with anyio.create_task_group() as scope:
                 instance.scope = scope
-                instance.role = await stack.enter_async_context(
-                    instance.bound.provider.open(instance.bound.config, context)
-                )
-                if wrong := misfits(instance.bound.section.kind, instance.role):
-                    raise Refused(f"the plugin does not work: {wrong[0]}", "mend or upgrade it")
                 try:
+                    opening = instance.bound.provider.open(instance.bound.config, context)
+                    instance.role = await stack.enter_async_context(opening)
+                    if wrong := misfits(instance.bound.section.kind, instance.role):
+                        raise Refused(f"the plugin does not work: {wrong[0]}", "mend or upgrade it")
                     await _run(instance)
+                except SystemExit:  # it would end the whole process
+                    raise Permanent("the plugin called sys.exit", "mend or upgrade it") from None
                 finally:
                     scope.cancel_scope.cancel()
         except BaseExceptionGroup as group:
