@@ -29,6 +29,7 @@ def add_store(transaction: Transaction, store: bytes, name: str, manifests: Mapp
             put_manifest(transaction, store, hash, document)
         return
 
+    transaction.weighty = True  # a gateway that forgot its store would bounce all mail
     number = transaction.next_store
     transaction.next_store += 1
     transaction.steps.append(

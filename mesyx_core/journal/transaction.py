@@ -52,6 +52,8 @@ class Transaction:
         self.rows: dict[tuple[str, str], bytes | None] = {}
         self.steps: list[Callable[[Connection], None]] = []
         """Rare changes, which write for themselves."""
+        self.weighty = False
+        """Whether nothing must be lost with a damaged write-ahead log either: it is merged at once."""
         self.publish: list[Callable[[], None]] = []
         """What else to do, in the commit thread, once it is durable."""
         self.changed: dict[Origin, int] = {}

@@ -235,7 +235,7 @@ class Writer:
                 blob.committed()  # perhaps; the next start sweeps it if not
             raise CommitUnknown("the disk failed while committing", "see the disk's health") from None
         self._next_log = transaction.next_log
-        self._unmerged += transaction.size
+        self._unmerged += WAL_BYTES if transaction.weighty else transaction.size
         transaction.settle()
 
     def _refresh(self, group: list[Job[Any]]) -> bool:

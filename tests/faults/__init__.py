@@ -13,6 +13,11 @@ FULL = bool(os.environ.get("MESYX_FULL"))
 T = TypeVar("T", bound=Callable[..., object])
 
 
+def few(*cases: object) -> tuple[object, ...]:
+    """All of a test's cases in the full form, else the first."""
+    return cases if FULL else cases[:1]
+
+
 def fault(*ids: str) -> Callable[[T], T]:
     """The test that shows what follows on these faults of tests/faults.toml."""
 

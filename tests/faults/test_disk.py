@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import FULL, fault
+from tests.faults import FULL, fault, few
 from tests.faults.storage import FOR_EVER, Disk
 from tests.faults.trial import LARGE, SMALL, arrived, complete, copied, mail, offer, quiet, started
 from tests.scenario.cluster import Node, Pair, joined, wait_for
@@ -67,7 +67,7 @@ def restarted_on(disk_of: str, pair: Pair, folder: Path) -> Disk:
 
 @fault("disk-error-accept", "disk-full-accept")
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("code", few(errno.EIO, errno.ENOSPC))
 def test_a_call_that_fails_while_mail_is_taken_in_loses_nothing_acknowledged(
     pair: Pair, tmp_path: Path, code: int, size: int
 ) -> None:
@@ -96,7 +96,7 @@ def test_a_call_that_fails_while_mail_is_taken_in_loses_nothing_acknowledged(
 
 
 @fault("disk-error-receive", "disk-full-receive")
-@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("code", few(errno.EIO, errno.ENOSPC))
 def test_a_call_that_fails_at_the_client_delays_what_comes_and_nothing_more(
     pair: Pair, tmp_path: Path, code: int
 ) -> None:
@@ -114,7 +114,7 @@ def test_a_call_that_fails_at_the_client_delays_what_comes_and_nothing_more(
 
 
 @fault("disk-error-change", "disk-full-change")
-@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("code", few(errno.EIO, errno.ENOSPC))
 def test_a_change_that_cannot_be_kept_is_answered_no_and_one_answered_ok_stays(
     pair: Pair, tmp_path: Path, code: int
 ) -> None:
@@ -161,7 +161,7 @@ def filed(pair: Pair, letter: bytes) -> bool:
 
 
 @fault("disk-error-append", "disk-full-append")
-@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("code", few(errno.EIO, errno.ENOSPC))
 def test_a_mail_that_a_program_files_is_kept_or_answered_no(pair: Pair, tmp_path: Path, code: int) -> None:
     disk = restarted_on("client", pair, tmp_path)
     kept: set[int] = set()
@@ -228,7 +228,7 @@ def test_a_start_on_a_failing_disk_ends_with_a_reason_and_leaves_all_in_place(
 
 
 @fault("disk-small", "disk-reserve")
-@pytest.mark.parametrize("reserve", ["0", "1 MiB"])
+@pytest.mark.parametrize("reserve", few("0", "1 MiB"))
 def test_a_disk_that_fills_up_refuses_temporarily_and_goes_on_when_there_is_room(pair: Pair, reserve: str) -> None:
     config = pair.gateway.config.read_text()
     pair.gateway.config.write_text(config.replace("[node]\n", f'[node]\ndisk_reserve = "{reserve}"\n', 1))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mesyx_core.cli import exits
-from tests.faults import FULL, fault
+from tests.faults import FULL, fault, few
 from tests.faults.storage import FOR_EVER, Disk
 from tests.faults.trial import LARGE, SMALL, arrived, complete, mail, offer, quiet, started
 from tests.scenario.cluster import MESYX, Node, Pair, joined, wait_for
@@ -114,7 +114,7 @@ def test_without_memory_a_large_mail_is_put_off_and_the_node_goes_on(pair: Pair)
 
 
 @fault("process-stopped")
-@pytest.mark.parametrize("of", ["gateway", "client"])
+@pytest.mark.parametrize("of", few("client", "gateway"))
 def test_a_node_that_stood_still_goes_on_where_it_was(pair: Pair, of: str) -> None:
     node: Node = getattr(pair, of)
     before = exists(pair)
@@ -160,7 +160,7 @@ def test_a_start_may_be_ended_at_any_moment(pair: Pair, number: signal.Signals) 
     one_more(pair)
     for node in (pair.gateway, pair.client):
         node.kill()
-        for step in range(1, 30) if FULL else (3, 8, 13):
+        for step in range(1, 30) if FULL else (4, 9):
 
             def end(process: subprocess.Popen[str]) -> None:
                 process.send_signal(number)
@@ -173,7 +173,7 @@ def test_a_start_may_be_ended_at_any_moment(pair: Pair, number: signal.Signals) 
 
 
 @fault("log-full", "log-closed")
-@pytest.mark.parametrize("how", ["full", "closed"])
+@pytest.mark.parametrize("how", few("closed", "full"))
 def test_a_log_that_takes_nothing_keeps_no_mail_back(pair: Pair, how: str) -> None:
     pair.gateway.stop()
     words = f"{' '.join([*MESYX, 'run', '-c', str(pair.gateway.config)])} 2>{'/dev/full' if how == 'full' else '&-'}"

@@ -400,3 +400,14 @@ async def test_a_first_start_that_was_killed_before_there_was_a_schema_is_made_g
         (tmp_path / name).touch()
     async with Journal.open(tmp_path) as journal:
         await journal.put("space", {"key": b"value"})
+
+
+async def test_a_store_outlives_the_loss_of_the_write_ahead_log(tmp_path: Path) -> None:
+    async with Journal.open(tmp_path / "first") as journal:
+        await journal.add_store(STORE, "alice", {b"h" * 32: b"document"})
+        await journal.put("space", {"key": b"value"})
+        (tmp_path / "second").mkdir()
+        (tmp_path / "second" / "journal.db").write_bytes((tmp_path / "first" / "journal.db").read_bytes())
+    async with Journal.open(tmp_path / "second") as journal:
+        assert await journal.stores() == [(STORE, "alice")]
+        assert await journal.manifests(STORE) == [b"document"]
