@@ -232,7 +232,7 @@ def test_a_start_on_a_failing_disk_ends_with_a_reason_and_leaves_all_in_place(
 def test_a_disk_that_fills_up_refuses_temporarily_and_goes_on_when_there_is_room(pair: Pair, reserve: str) -> None:
     config = pair.gateway.config.read_text()
     pair.gateway.config.write_text(config.replace("[node]\n", f'[node]\ndisk_reserve = "{reserve}"\n', 1))
-    with small_disk(pair.gateway, 24) as ballast:
+    with small_disk(pair.gateway, 64) as ballast:
         sent = {0: mail(0, LARGE)}
         assert offer(pair, sent[0]) == 250
         fill(ballast)
