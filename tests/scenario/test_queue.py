@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 from mesyx_smtp.testing import Sink
+from mesyx_smtp.testing.sink import SILENCE
 
 from tests.scenario.cluster import Node, Pair, client, cluster, free_port, gateway, wait_for
+from tests.scenario.listing import Mailbox, shown
 
 pytestmark = pytest.mark.scenario
 
@@ -47,27 +49,29 @@ def mailers(folder: Path, sink: Sink) -> Iterator[Pair]:
 
 
 @contextmanager
-def second_gateway(folder: Path, pair: Pair, sink: Sink) -> Iterator[Node]:
+def second_gateway(folder: Path, pair: Pair, sink: Sink, *granted: str) -> Iterator[Node]:
     with ExitStack() as stack:
         other = gateway(folder / "mx2", sending(sink))
         stack.callback(other.kill)
         other.start()
         roles = ("--role", "accept", "--role", "exchange")
-        line = other.cli("node", "invite", *roles).stdout.splitlines()[-1]
+        addresses = (word for address in granted for word in ("--address", address))
+        line = other.cli("node", "invite", *roles, *addresses).stdout.splitlines()[-1]
         assert pair.client.passphrase is not None
         pair.client.cli("store", "add-node", pair.user, line, "--passphrase-file", pair.client.passphrase)
         yield other
 
 
-def submit(pair: Pair, number: int, *to: str, extra: str = "") -> str:
+def submit(pair: Pair, number: int, *to: str, sender: str = "", extra: str = "") -> str:
     """The submission's id."""
+    sender = sender or pair.address
     text = (
-        f"From: {pair.address}\r\nTo: {to[0]}\r\nBcc: secret@example.com\r\nMessage-ID: <{number}@example.org>\r\n"
+        f"From: {sender}\r\nTo: {to[0]}\r\nBcc: secret@example.com\r\nMessage-ID: <{number}@example.org>\r\n"
         f"Subject: Number {number}\r\n{extra}\r\nHello.\r\n"
     )
     with smtplib.SMTP("127.0.0.1", pair.client.ports["submission"]) as smtp:
         smtp.login(pair.user, pair.password)
-        smtp.mail(pair.address)
+        smtp.mail(sender)
         for address in to:
             smtp.rcpt(address)
         code, reply = smtp.data(text.encode())
@@ -206,3 +210,66 @@ def test_a_dead_gateways_work_goes_to_another_and_nothing_confirmed_is_sent_twic
         late = submit(pair, 6, "dave@example.com")
         wait_for("the receipt", lambda: listed(pair.client, late).get("state") == "sent")
         assert reached(sink, 5) == ["<bob@example.com>", "<carol@example.com>"]
+
+
+def arrive(port: int, pair: Pair, subject: str) -> None:
+    with smtplib.SMTP("127.0.0.1", port) as smtp:
+        text = f"From: bob@example.com\r\nSubject: {subject}\r\nMessage-ID: <{subject}@example.com>\r\n\r\nHello.\r\n"
+        smtp.sendmail("bob@example.com", [pair.address], text)
+
+
+@pytest.mark.timeout(300)
+def test_of_two_gateways_one_dies_for_good_and_doctor_names_the_move_to_the_other(tmp_path: Path) -> None:
+    shop = "shop@example.org"
+    with (
+        Sink(replies={"RCPT TO:<carol": "450 4.7.1 greylisted"}) as sink,
+        mailers(tmp_path, sink) as pair,
+        second_gateway(tmp_path, pair, sink, pair.address, shop) as dying,
+    ):
+        arrive(pair.smtp, pair, "first")
+        arrive(dying.ports["smtp"], pair, "second")
+        wait_for("what both took in", lambda: len(shown(pair).get("INBOX", Mailbox(0, {})).messages) == 2)
+        pair.client.stop()
+        pair.client.turn("+0")
+        pair.client.start()
+        partly = submit(pair, 7, "bob@example.com", "carol@example.com", sender=shop)
+        wait_for(
+            "one of two",
+            lambda: fates(pair.client, partly) == {"bob@example.com": "sent", "carol@example.com": "later"},
+        )
+        assert listed(pair.client, partly)["gateway"] == key(dying), "by the one that is granted the sender's address"
+        sink.replies["."] = SILENCE
+        halfway = submit(pair, 8, "dave@example.com", sender=shop)
+        wait_for("a transmission", lambda: reached(sink, 8))
+        wait_for("the intent", lambda: maybe(pair.client, halfway) == ["dave@example.com"])
+        dead = key(dying)
+        dying.kill()
+        del sink.replies["."], sink.replies["RCPT TO:<carol"]
+
+        pair.gateway.stop()
+        for node in (pair.client, pair.gateway):
+            node.turn("+26h")
+        pair.gateway.start()
+        command = f"mesyx queue move --from {dead[:16]} --to {key(pair.gateway)[:16]}"
+        remedy = wait_for("doctor to name it", lambda: remedies(pair.client, command))[0]
+        words = remedy[remedy.index("queue move") :].split()
+        told = {row["id"]: row for row in pair.client.json(*words)}
+        assert {id: row["recipients"] for id, row in told.items()} == {partly: 1, halfway: 1}
+        assert told[halfway]["may_have_been_sent"] == ["dave@example.com"]
+        assert not told[partly]["may_have_been_sent"]
+        for id in (partly, halfway):
+            wait_for("the receipt", lambda id=id: listed(pair.client, id).get("state") == "sent")
+        assert reached(sink, 7) == ["<bob@example.com>", "<carol@example.com>"]
+        assert reached(sink, 8) == ["<dave@example.com>"] * 2
+        assert not remedies(pair.client, "mesyx queue move")
+        assert number_in_sent(pair) == 2
+
+
+def maybe(node: Node, id: str) -> list[str]:
+    """Whom it may have reached."""
+    return [each["address"] for each in listed(node, id).get("recipients", []) if each["may_have_been_sent"]]
+
+
+def remedies(node: Node, command: str) -> list[str]:
+    """What doctor names of it."""
+    return [found["remedy"] for found in node.ask("doctor") if command in found["remedy"]]

@@ -35,8 +35,21 @@ class Postfix(NamedTuple):
 
     def held(self) -> list[bytes]:
         """The messages that it took, with the `Received` that it put on top."""
+        return self._postcat("-bh")
+
+    def envelopes(self) -> list[tuple[str, list[str]]]:
+        """Of each of them the sender and the recipients, sorted."""
+        found = []
+        for envelope in self._postcat("-e"):
+            fields = [line.partition(": ")[::2] for line in envelope.decode().splitlines()]
+            (sender,) = (value.strip() for name, value in fields if name == "sender")
+            found.append((sender, sorted(value.strip() for name, value in fields if name == "recipient")))
+        return found
+
+    def _postcat(self, option: str) -> list[bytes]:
+        """Of each message, in the order that they came."""
         files = sorted((self.folder / "queue" / "hold").rglob("*"), key=lambda file: file.stat().st_mtime_ns)
-        command = ["postcat", "-c", str(self.folder / "etc"), "-bh"]
+        command = ["postcat", "-c", str(self.folder / "etc"), option]
         return [
             subprocess.run([*command, str(file)], check=True, capture_output=True).stdout
             for file in files
