@@ -56,7 +56,8 @@ class DemoNode:
     @contextmanager
     def running(self, *words: str) -> Iterator[None]:
         """The node's process while the scope is open, from its `ready` on."""
-        command = [sys.executable, "-m", "mesyx_core", "run", "-c", str(self.config), *words]
+        # -P: nothing is imported from the folder that the demo is started in
+        command = [sys.executable, "-P", "-m", "mesyx_core", "run", "-c", str(self.config), *words]
         with self.log.open("ab") as log:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
         try:
@@ -79,7 +80,8 @@ class DemoNode:
                     return
         finally:
             timer.cancel()
-        raise MesyxError(f"the demo's node {self.name} did not start", f"see {self.log}")
+        said = self.log.read_text(errors="replace").splitlines()[-1:] or ["nothing"]  # its folder goes with the demo
+        raise MesyxError(f"the demo's node {self.name} did not start; it said last", said[0].removeprefix("mesyx: "))
 
 
 def port(wanted: int) -> int:
@@ -211,7 +213,8 @@ class Cluster:
         click.echo(
             f"Send more:    swaks --server 127.0.0.1:{self.smtp} --from bob@example.com --to {ADDRESS}\n"
             f"mutt:         mutt -f {inside}"
-            f" -e 'set ssl_starttls=no ssl_force_tls=no from={ADDRESS} use_envelope_from smtp_url={outside}'\n"
+            f" -e 'set folder=imap://{STORE}@127.0.0.1:{self.imap}/ record=+Sent confirmappend=no ssl_starttls=no"
+            f" ssl_force_tls=no from={ADDRESS} use_envelope_from smtp_url={outside}'\n"
             f"Thunderbird:  IMAP, server 127.0.0.1, port {self.imap}, connection security None, normal password\n"
             f"              outgoing SMTP, server 127.0.0.1, port {self.submission}, connection security None, normal"
             f" password\n"
