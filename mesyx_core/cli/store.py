@@ -243,7 +243,11 @@ STORE = click.option("--store", "store_", metavar="NAME", help="The store; neede
 @click.argument("address_", metavar="ADDRESS", type=Address())
 @STORE
 def add(address_: str, store_: str | None) -> None:
-    """Grant ADDRESS to a store; mail for it is accepted once the store's manifest takes it up."""
+    """Grant ADDRESS to a store: mail for it is taken in from now on.
+
+    To send as it too, its owner must have taken it up: name it to `mesyx node invite --address` instead, and add that
+    invitation on the client.
+    """
     ask("store.address.add", {"address": address_, "store": store_})
     click.echo(f"{address_} is granted")
 

@@ -56,7 +56,10 @@ async def invite(
         raise Refused("nobody could dial this node", "give it a [transport] section with `listen` and `address`")
     for address in addresses:
         if node.addresses.find(address) is not None:
-            raise Refused(f"{address} is granted to a store already", "`mesyx store address list` shows to which")
+            raise Refused(
+                f"{address} is granted to a store already",
+                "`mesyx store address list` shows to which; `mesyx store address remove` takes it back",
+            )
     made = lines.make(
         node.key.public,
         dial,
