@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -153,7 +154,8 @@ class Marionette:
 class Thunderbird:
     """The running program."""
 
-    def __init__(self, display: str, remote: Marionette) -> None:
+    def __init__(self, folder: Path, display: str, remote: Marionette) -> None:
+        self.folder = folder
         self.display = display
         self.remote = remote
 
@@ -229,13 +231,19 @@ class Thunderbird:
             except ScriptError as error:
                 trouble = f"; {error}"
             time.sleep(0.1)
-        if os.environ.get("SHOT"):
-            self.screenshot(Path(os.environ["SHOT"]))
-        raise AssertionError(f"Thunderbird: {what} not within {timeout} s; windows: {self.windows()}{trouble}")
+        raise AssertionError(
+            f"Thunderbird: {what} not within {timeout} s; windows: {self.windows()}{trouble}{self._shot()}"
+        )
 
     def screenshot(self, file: Path) -> None:
         """For a person to look at; needs imagemagick."""
         subprocess.run(["import", "-display", self.display, "-window", "root", file], check=True, timeout=30)
+
+    def _shot(self) -> str:
+        if shutil.which("import") is None:
+            return ""
+        self.screenshot(self.folder / "screen.png")
+        return f"; see {self.folder / 'screen.png'}"
 
     def _xdotool(self, *words: str) -> None:
         subprocess.run(["xdotool", *words], check=True, timeout=30, env={**os.environ, "DISPLAY": self.display})
@@ -292,7 +300,7 @@ def thunderbird(folder: Path, pair: Pair) -> Iterator[Thunderbird]:
         for scheme, name in (("imap", "imap"), ("smtp", "smtp")):
             error = remote.run(_LOGIN, f"{scheme}://127.0.0.1", name, pair.user, pair.password, later=True)
             assert not error, error
-        program = Thunderbird(display, remote)
+        program = Thunderbird(folder, display, remote)
         program.fetch()
         yield program
 
