@@ -23,6 +23,8 @@ from mesyx_core.vault.seal import SealError
 KEPT: Final = 32 << 20
 """Octets of bodies that stay in memory: programs ask for the same messages again, header by header and part by part."""
 _SMALL: Final = 1 << 16
+OBJECTS: Final = 500
+"""Octets that keeping a body costs beside its own."""
 _AT_ONCE: Final = 1 << 20
 """Octets of blobs that are opened with the entries they belong to; larger ones are read as they are wanted."""
 
@@ -50,9 +52,9 @@ class Kept:
         for entry, body in opened.items():
             if isinstance(body, Bytes) and body.size <= _SMALL and entry not in bodies:
                 bodies[entry] = body
-                self._left -= body.size
+                self._left -= body.size + OBJECTS
         while self._left < 0:
-            self._left += bodies.pop(next(iter(bodies))).size
+            self._left += bodies.pop(next(iter(bodies))).size + OBJECTS
 
 
 class Reader:
