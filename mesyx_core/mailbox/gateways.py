@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from typing import NamedTuple
 
 from mesyx_core.api import Refused
@@ -85,9 +85,9 @@ def choose(
         member = authority.member(node)
         if member is None or "accept" not in member.roles or network not in gateway.networks or only not in (b"", node):
             continue
-        day = valid(gateway, now, used)
-        if day is not None:
-            doors.append((granted(sender, normals(member.addresses)), heard.get(node, 0), node, day))
+        day, grants = valid(gateway, now, used), normals(member.addresses)
+        if day is not None and not turns_away(sender, grants):
+            doors.append((granted(sender, grants), heard.get(node, 0), node, day))
     if not doors:
         return None
     _, _, node, day = max(doors)
@@ -120,3 +120,14 @@ def granted(sender: str, identities: Container[str]) -> bool:
         return addresses.normal(sender) in identities
     except Refused:
         return False
+
+
+def turns_away(sender: str, grants: Collection[str]) -> bool:
+    """Whether a gateway with these grants lets nobody send as `sender`: it serves that domain, and has not granted it."""
+    if not grants or granted(sender, grants):
+        return False
+    return not {_domain(each) for each in grants}.isdisjoint(map(_domain, normals([sender])))
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2]

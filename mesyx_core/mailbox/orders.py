@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mesyx_core.api import Locked, Refused
 from mesyx_core.mailbox import submitting
+from mesyx_core.mailbox.gateways import normals, turns_away
 from mesyx_core.mailbox.outbound import PATIENCE, Part
 from mesyx_core.mailbox.submissions import Submitted
 from mesyx_core.record.outgoing import Submission
@@ -88,6 +89,11 @@ class Orders:
                 raise Refused("that gateway has it already", "mesyx queue retry ID")
             if one.dropping:
                 raise Refused("it is being dropped", "submit it again")
+            member = self._account.authority().member(to)
+            if member is not None and turns_away(one.sender, normals(member.addresses)):
+                raise Refused(
+                    f"that gateway has not granted {one.sender}", "invite there with --address, then add-node here"
+                )
             if one.over or any(gateway == to for gateway, _ in one.requests):
                 await self._resubmit(one, to)
             else:
