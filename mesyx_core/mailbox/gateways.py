@@ -123,7 +123,7 @@ def granted(sender: str, identities: Container[str]) -> bool:
 
 
 def turns_away(sender: str, grants: Collection[str]) -> bool:
-    """Whether a gateway with these grants lets nobody send as `sender`: it serves that domain, and has not granted it."""
+    """Whether a gateway with these grants sends nothing for `sender`: it serves the domain and has not granted it."""
     if not grants or granted(sender, grants):
         return False
     return not {_domain(each) for each in grants}.isdisjoint(map(_domain, normals([sender])))
