@@ -15,6 +15,7 @@ import pytest
 
 from mesyx_core.api import Bytes, Message, Refused, Temporary
 from mesyx_core.mailbox import names, resealing
+from mesyx_core.mailbox.gateways import turns_away
 from mesyx_core.record import content, outgoing
 from mesyx_core.record.content import BlobRef
 from mesyx_core.record.entry import Kind, Origin, decode_header
@@ -763,3 +764,20 @@ def test_a_receipt_names_no_recipients_beside_those_of_the_sender_s_copy(play):
             assert [(one.number, one.address) for one in found.addressees] == [(0, "bob@example.com")]
 
     play(scene)
+
+
+@pytest.mark.parametrize(
+    ("sender", "grants", "away"),
+    [
+        ("alice@example.org", ["alice@example.org"], False),
+        ("alice+lists@example.org", ["alice@example.org"], False),
+        ("alice@example.org", ["bob@example.org"], True),
+        ("alice@example.org", ["alice@example.net"], False),
+        ("alice@example.org", [], False),
+        ("alice", ["alice@example.org"], False),
+    ],
+)
+def test_a_gateway_that_serves_the_domain_and_has_not_granted_the_sender_is_passed_over(
+    sender: str, grants: list[str], away: bool
+) -> None:
+    assert turns_away(sender, grants) is away
