@@ -33,12 +33,12 @@ push '<reply><edit-bcc>dora@example.com<enter><send-message><quit>'
 
 
 @contextmanager
-def sending(folder: Path, sink: Postfix) -> Iterator[Pair]:
-    """A joined pair: the client takes mail to be sent, the gateway sends it to the sink."""
+def sending(folder: Path, smarthost: str) -> Iterator[Pair]:
+    """A joined pair: the client takes mail to be sent, the gateway sends it to host:port."""
     port = free_port()
     with cluster(
         folder,
-        gateway_extra=f'\n[egress.smtp]\nsmarthost = "{HOST}:{sink.port}"\n',
+        gateway_extra=f'\n[egress.smtp]\nsmarthost = "{smarthost}"\n',
         client_extra=f'\n[access.submission]\nuse = "smtp"\nlisten = "127.0.0.1:{port}"\n',
     ) as pair:
         pair.client.ports["submission"] = port
@@ -71,7 +71,7 @@ def held(pair: Pair, mailbox: str) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Postfix, Pair]]:
-    with postfix({HOST: NOBODY}) as sink, sending(tmp_path_factory.mktemp("reply"), sink) as pair:
+    with postfix({HOST: NOBODY}) as sink, sending(tmp_path_factory.mktemp("reply"), f"{HOST}:{sink.port}") as pair:
         yield sink, pair
 
 

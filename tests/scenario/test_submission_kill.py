@@ -74,7 +74,7 @@ def test_what_was_answered_250_is_sent_and_stands_once_in_sent(tmp_path: Path, f
     seed = random.randrange(1 << 32)
     print(f"\nseed {seed}")
     client_kills, gateway_kills = FULL if full else SHORT
-    with Sink() as sink, sending(tmp_path, sink) as pair, ThreadPoolExecutor(2) as others:
+    with Sink() as sink, sending(tmp_path, f"127.0.0.1:{sink.port}") as pair, ThreadPoolExecutor(2) as others:
         program = Program(pair, seed)
         handing = others.submit(program.run)
         try:
