@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from mesyx_core.api import Body, Bytes, Egress, Message
+from mesyx_core.exchange.service import PeerStatus
 from mesyx_core.journal import Draft, Log
 from mesyx_core.journal.journal import RowChange
 from mesyx_core.mailbox import submitting
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 FILE: Final = "days"
 FOREIGN: Final = "5.7.1 this gateway has not granted the sender's address to the store: see `mesyx store address`"
+LOOK: Final = 600.0
+"""Seconds that count at most between two looks at who is connected."""
 BREATH: Final = 1.5
 """Seconds for which a start listens on after a session has brought everything: a clone of this node that runs answers
 within that time to what this one has published."""
@@ -165,18 +168,32 @@ class Sync:
         self._node = node
         self._began = time.monotonic()
         self._heard: dict[bytes, float] = {}
+        self._looked: dict[bytes, float] = {}
+        self._waited: dict[tuple[bytes, bytes], float] = {}
+        """Seconds that a member was connected without having brought all: a new session begins no new wait."""
 
     def __call__(self, store: bytes) -> bool:
         patience = float(self._node.config.node.resume_after)
         sessions = [peer for peer in self._node.exchange.peers() if peer.store == store]
+        self._count(store, sessions)
         if any(peer.heard_all for peer in sessions):
             self._heard.setdefault(store, time.monotonic())
-        if not all(peer.heard_all or time.time() - peer.since > patience for peer in sessions):
+        if not all(peer.heard_all or self._waited.get((store, peer.node), 0.0) > patience for peer in sessions):
             return False  # what it brings may be requests that were carried out, and only then the news that they were
         if time.monotonic() - self._began > patience or self._alone(store):
             return True
         heard = self._heard.get(store)
         return heard is not None and time.monotonic() - heard >= BREATH
+
+    def _count(self, store: bytes, sessions: Sequence[PeerStatus]) -> None:
+        now = time.monotonic()
+        passed = min(now - self._looked.get(store, now), LOOK)
+        self._looked[store] = now
+        for peer in sessions:
+            if peer.heard_all:
+                self._waited.pop((store, peer.node), None)
+            else:
+                self._waited[store, peer.node] = self._waited.get((store, peer.node), 0.0) + passed
 
     def _alone(self, store: bytes) -> bool:
         held = self._node.stores.get(store)
