@@ -6,6 +6,7 @@ nothing takes effect twice, and nothing is passed over."""
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -82,6 +83,8 @@ class Cursor:
     """Numbers up to there whose payload was not held."""
     skipped: int = 0
     """Up to there it was passed over, and nothing is known of the epochs that began there."""
+    tried: int = 0
+    """The hole that was looked at last."""
 
     def dump(self) -> bytes:
         return encoding.encode([self.seq, sorted(self.holes), self.skipped])
@@ -213,10 +216,14 @@ class Follower:
         return True
 
     async def _fill(self, origin: Origin, cursor: Cursor) -> None:
-        """Read what has come since."""
-        heard, absent = await self._read(origin, sorted(cursor.holes)[:OPENED])
-        if heard:
-            left = cursor.holes - {one.seq for one in heard} | absent
+        """Read what has come since; in turns, so that none waits behind others that never come."""
+        holes = sorted(cursor.holes)
+        first = bisect_right(holes, cursor.tried)
+        asked = (holes[first:] + holes[:first])[:OPENED]
+        heard, absent = await self._read(origin, asked)
+        cursor.tried = asked[-1]
+        left = cursor.holes - (set(asked) - absent)
+        if left != cursor.holes:
             moved = Cursor(cursor.seq, left, cursor.skipped)
             rows = self._rows.sealed(self._cursor_rows, {_name(origin): moved.dump()})
             await self._take(heard, rows)
@@ -253,7 +260,7 @@ class Follower:
     async def _read(self, origin: Origin, seqs: Sequence[int]) -> tuple[list[Heard], set[int]]:
         authority = self._authority(origin.store)
         if authority is None or not seqs:
-            return [], set()
+            return [], set(seqs)
         heard: list[Heard] = []
         absent: set[int] = set()
         for seq, entry in await self._journal.pick(origin, seqs):

@@ -18,6 +18,7 @@ from mesyx_core.pipeline import Content, Sealer, ToDay, ToNode
 from mesyx_core.record import content
 from mesyx_core.record.entry import Entry, Origin, chain_start
 from mesyx_core.vault.authority import Authority
+from mesyx_core.vault.encoding import encode
 from mesyx_core.vault.keyset import Keyset
 from mesyx_core.vault.manifest import Manifest, Member, next_commitment, owner_public, sign
 from mesyx_core.vault.nodekey import NodeKey
@@ -225,6 +226,24 @@ def test_a_payload_that_comes_late_is_read_then_and_holds_nothing_up(tmp_path: P
             await again.follow(STORE, everything)
             assert gateway.words == ["one", "three", "two"]
             assert again.awaited() == set()
+
+    anyio.run(main)
+
+
+def test_a_payload_that_comes_late_and_cannot_be_read_keeps_no_key(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with both(tmp_path) as (laptop, gateway):
+            nonsense = Content(encode(1), target=ToDay(gateway.recipient))
+            await laptop.journal.commit([await laptop.sealer.seal(nonsense)])
+            await gateway.receive(laptop.journal, without=[3])
+            follower = await gateway.follower()
+            await follower.follow(STORE, everything)
+            assert follower.awaited()
+            await gateway.fill(laptop.journal, 3)
+            await follower.follow(STORE, everything)
+            assert gateway.words == []
+            assert follower.awaited() == set()
+            assert (await gateway.follower()).awaited() == set()
 
     anyio.run(main)
 
