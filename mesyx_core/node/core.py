@@ -215,9 +215,13 @@ class Node:
     async def _manifest(self, store: bytes, document: bytes) -> None:
         """A newer manifest that a session brought."""
         if await self.stores.take(store, document):
-            self.mailboxes.manifest_changed(store)
-            self.peers.refresh()
-            self.accounts.refresh()
+            self.manifest_changed(store)
+
+    def manifest_changed(self, store: bytes) -> None:
+        """What goes by a store's manifest looks at it again."""
+        self.mailboxes.manifest_changed(store)
+        self.peers.refresh()
+        self.accounts.refresh()
 
     async def _joined(self, joining: Joining) -> None:
         """A client made this node a member. Harmless to repeat; refuses when an address is another store's."""

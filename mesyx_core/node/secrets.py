@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from anyio.to_thread import run_sync
+
 from mesyx_core.api.errors import Misconfigured, Refused, Temporary
 from mesyx_core.node import handover
 from mesyx_core.vault import age
@@ -53,6 +55,15 @@ def passphrase(file: Path) -> str:
     if not line:
         raise Misconfigured(f"{file}: the first line is empty", "write the passphrase on the first line")
     return line
+
+
+async def given(passphrase_file: str | None, typed: str | None) -> str:
+    """The passphrase that came with a command. Raises Refused when none did, Misconfigured."""
+    if passphrase_file is not None:
+        return await run_sync(passphrase, Path(passphrase_file))
+    if not typed:
+        raise Refused("a store's private keys are under a passphrase", "give --passphrase-file FILE")
+    return typed
 
 
 class Keyring:

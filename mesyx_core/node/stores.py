@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import anyio
+
 from mesyx_core.api import Locked, MesyxError, Refused, Temporary, View
 from mesyx_core.journal import CommitUnknown, Draft, Journal, Log, LogEnded
 from mesyx_core.journal.journal import RowChange
@@ -35,6 +37,8 @@ class Store:
     account: Account | None = None
     """Its mailboxes, while it is unlocked on a client."""
     secrets: Secrets | None = None
+    governing: anyio.Lock = field(default_factory=anyio.Lock)
+    """Held while its manifest is being changed."""
 
     @property
     def manifest(self) -> Manifest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -16,12 +16,10 @@ from mesyx_core.exchange import invitation as lines
 from mesyx_core.exchange.frames import About
 from mesyx_core.exchange.invitation import Invitation
 from mesyx_core.exchange.join import Showing
-from mesyx_core.node import handover
+from mesyx_core.node import governing, handover, secrets
 from mesyx_core.node.clock import now
-from mesyx_core.node.secrets import Secrets
 from mesyx_core.node.stores import Store
-from mesyx_core.node.verbs.stores import given
-from mesyx_core.vault.manifest import Member, owner_public, parse, sign
+from mesyx_core.vault.manifest import Manifest, Member, parse
 from mesyx_core.wire.addresses import normal
 
 if TYPE_CHECKING:
@@ -72,7 +70,7 @@ async def invite(
     keys = ""
     if "client" in roles:
         await _forget_expired(node)
-        keys = await run_sync(node.keyring.invite, made.id, await given(passphrase_file, passphrase))
+        keys = await run_sync(node.keyring.invite, made.id, await secrets.given(passphrase_file, passphrase))
     await node.exchange.register.issue(made, keys)
     return {
         "invitation": made.encode(),
@@ -108,8 +106,8 @@ async def add_node(
         raise Refused(f"{keys!r} says not which keys", f"one of {', '.join(handover.CHOICES)}")
     if "client" not in offer.roles:
         keys = "none"  # what is no client has no use for them
-    owner, secrets = await _unlocked(node, store, passphrase_file, passphrase, owner_key, keys != "none")
-    identities = handover.chosen(secrets, store.manifest, keys) if secrets is not None and keys != "none" else ()
+    owner, held = await governing.unlocked(node, store, passphrase_file, passphrase, owner_key, keys=keys != "none")
+    identities = handover.chosen(held, store.manifest, keys) if held is not None and keys != "none" else ()
     stream = await _reach(node, offer)
 
     async def prepare(about: About) -> Showing:
@@ -118,19 +116,17 @@ async def add_node(
         documents = [*store.documents, document] if document not in store.documents else store.documents
         return Showing(documents, sealed, store.name if "client" in offer.roles else "")
 
-    try:
-        with anyio.fail_after(PATIENCE):
-            about = await node.exchange.join(stream, offer, store.id, prepare)
-    except TimeoutError as error:
-        raise Temporary(
-            "the inviting node did not answer in time", "run this again: the same invitation and manifest serve"
-        ) from error
-    document = await node.rows.get(PENDING, offer.id.hex())
-    assert document is not None
-    await node.stores.take(store.id, document)
-    await node.exchange.manifests_changed(store.id)
-    node.mailboxes.manifest_changed(store.id)
-    node.peers.refresh()
+    async with store.governing:
+        try:
+            with anyio.fail_after(PATIENCE):
+                about = await node.exchange.join(stream, offer, store.id, prepare)
+        except TimeoutError as error:
+            raise Temporary(
+                "the inviting node did not answer in time", "run this again: the same invitation and manifest serve"
+            ) from error
+        document = await node.rows.get(PENDING, offer.id.hex())
+        assert document is not None
+        await governing.take(node, store, document)
     member = store.authority.member(offer.node)
     return {
         "node": offer.node.hex(),
@@ -141,41 +137,6 @@ async def add_node(
         "fingerprint": store.fingerprint,
         "welcome": f"{about.name or offer.node.hex()[:16]} holds {store.name} ({store.fingerprint})",
     }
-
-
-async def _unlocked(
-    node: Node, store: Store, file: str | None, phrase: str | None, owner_key: str | None, keys: bool
-) -> tuple[bytes, Secrets | None]:
-    """The owner's private key, from its own file or with the store's; and the store's private keys, where `keys` or the
-    owner's asks for them: from memory where the store is open, or from under the passphrase.
-    """
-    apart = owner_key or node.owner_key
-    owner = await run_sync(_read_owner_key, Path(apart), store) if apart is not None else None
-    secrets = store.secrets
-    if secrets is None and (keys or owner is None):
-        if not node.keyring.has(store.id):
-            raise Refused(
-                f"this node has no {'private keys' if owner else 'owner key'} of {store.name}",
-                "give --keys none" if owner else "run this where the store was made, or give --owner-key FILE",
-            )
-        secrets = await run_sync(node.keyring.open, store.id, await given(file, phrase))
-    owner = owner or (secrets.owner if secrets is not None else None)
-    if owner is None:
-        raise Refused(f"the owner key of {store.name} is kept elsewhere", "give --owner-key FILE")
-    return owner, secrets
-
-
-def _read_owner_key(path: Path, store: Store) -> bytes:
-    try:
-        text = path.read_text("ascii").strip().rpartition(" ")[2]
-        owner = bytes.fromhex(text)
-    except (OSError, ValueError) as error:
-        raise Refused(
-            f"{path}: no owner key can be read", "its text is 64 hex digits, as in the recovery kit"
-        ) from error
-    if len(owner) != 32 or owner_public(owner) != store.manifest.owner:
-        raise Refused(f"{path}: this is not the owner key of {store.name}", "take the one from its recovery kit")
-    return owner
 
 
 async def _reach(node: Node, offer: Invitation) -> Any:
@@ -201,19 +162,19 @@ async def _pending(
     known = await node.rows.get(PENDING, offer.id.hex())
     if known is not None and (known in store.documents or set(parse(known).parents) == set(store.authority.heads)):
         return known
-    document = sign(_with_member(store, offer, about, addresses), owner)
+    change = partial(_with_member, offer=offer, about=about, addresses=addresses)
+    document = governing.signed(governing.child(store, change), owner)
     await node.rows.put(PENDING, {offer.id.hex(): document})
     return document
 
 
-def _with_member(store: Store, offer: Invitation, about: About, addresses: Sequence[str] | None) -> Any:
+def _with_member(current: Manifest, offer: Invitation, about: About, addresses: Sequence[str] | None) -> Manifest:
     picked = tuple(about.addresses) if addresses is None else tuple(normal(address) for address in addresses)
     beyond = set(picked) - set(about.addresses)
     if beyond:
         raise Refused(
             f"the node does not grant {', '.join(sorted(beyond))}", f"it grants {', '.join(about.addresses) or 'none'}"
         )
-    current = store.manifest
     member = Member(
         node=offer.node,
         recipient=about.recipient,
@@ -230,12 +191,4 @@ def _with_member(store: Store, offer: Invitation, about: About, addresses: Seque
             addresses=tuple(dict.fromkeys(known.addresses + member.addresses)),
         )
     others = tuple(each for each in current.members if each.node != offer.node)
-    return replace(
-        current,
-        number=current.number + 1,
-        parents=store.authority.heads,
-        first=store.id,
-        merged=(),
-        time=int(now().timestamp()),
-        members=(*others, member),
-    )
+    return replace(current, members=(*others, member))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio.to_thread import run_sync
@@ -37,7 +36,7 @@ async def create(node: Node, name: str, passphrase_file: str | None = None, pass
         raise Refused(
             f"{name!r} cannot be a store's name", "1 to 64 characters, no white space, @ or /: people log in with it"
         )
-    phrase = await given(passphrase_file, passphrase)
+    phrase = await secrets.given(passphrase_file, passphrase)
     with node.stores.making(name):
         held = next((store for store in node.stores if store.name == name), None)
         return await (_create(node, name, phrase) if held is None else _again(node, held, phrase))
@@ -186,17 +185,8 @@ async def unlock(node: Node, name: str, passphrase_file: str | None = None, pass
         raise Refused(f"this node has no private keys of {store.name}", "unlock it on a client")
     if not node.live:
         raise Busy("no node is running here", "start it with `mesyx run --passphrase-file FILE`")
-    await node.mailboxes.unlock(store, await given(passphrase_file, passphrase))
+    await node.mailboxes.unlock(store, await secrets.given(passphrase_file, passphrase))
     return {"name": store.name, "state": "open"}
-
-
-async def given(passphrase_file: str | None, passphrase: str | None) -> str:
-    """The passphrase that came with a command. Raises Refused when none did."""
-    if passphrase_file is not None:
-        return await run_sync(secrets.passphrase, Path(passphrase_file))
-    if not passphrase:
-        raise Refused("a store's private keys are under a passphrase", "give --passphrase-file FILE")
-    return passphrase
 
 
 async def lock(node: Node, name: str) -> Any:

@@ -1,0 +1,141 @@
+"""The one place where a store's manifest is changed: the child of all heads is made, signed, kept, and told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from anyio.to_thread import run_sync
+
+from mesyx_core.api import Refused
+from mesyx_core.node import secrets
+from mesyx_core.node.clock import now
+from mesyx_core.node.secrets import Secrets
+from mesyx_core.node.stores import Store
+from mesyx_core.vault.manifest import Manifest, ManifestError, owner_public, sign
+
+if TYPE_CHECKING:
+    from mesyx_core.node.core import Node
+
+OwnerKey: TypeAlias = bytes
+"""The owner's private key."""
+Change: TypeAlias = Callable[[Manifest], Manifest]
+"""What is in effect, as it shall be: members, keysets and so on. Lineage and time are not its to set."""
+
+
+async def govern(node: Node, store: Store, change: Change, *, owner: OwnerKey) -> Manifest:
+    """Change a store's manifest, durably, and tell mailboxes, peers and other nodes. The manifest signed; where nothing
+    would change, what is in effect. Changes of one store come one after the other. Raises Refused.
+    """
+    async with store.governing:
+        wanted = child(store, change)
+        if not differs(wanted, store.manifest) and len(store.authority.heads) == 1:
+            return store.manifest
+        await take(node, store, signed(wanted, owner))
+        return wanted
+
+
+def child(store: Store, change: Change) -> Manifest:
+    """The unsigned child of all heads. Raises Refused where it would be no manifest."""
+    current = store.manifest
+    try:
+        return replace(
+            change(current),
+            number=current.number + 1,
+            parents=store.authority.heads,
+            first=store.id,
+            merged=(),
+            time=int(now().timestamp()),
+        )
+    except ManifestError as error:
+        raise Refused(f"{store.name} would have a manifest that no node takes: {error}") from error
+
+
+def signed(manifest: Manifest, owner: OwnerKey) -> bytes:
+    """The document. Raises Refused where this is not the owner's key, or others would not read it."""
+    try:
+        return sign(manifest, owner)
+    except ManifestError as error:
+        raise Refused(f"the manifest cannot be signed: {error}", "give the store's owner key") from error
+
+
+def differs(one: Manifest, other: Manifest) -> bool:
+    """Whether they say different things, whatever their places in the lineage."""
+    return (
+        replace(
+            one, number=other.number, parents=other.parents, first=other.first, time=other.time, merged=other.merged
+        )
+        != other
+    )
+
+
+async def take(node: Node, store: Store, document: bytes) -> bool:
+    """Keep a signed manifest and have it in effect here and, as they are reached, at the other members; whether it was
+    new. Raises ManifestError.
+    """
+    if not await node.stores.take(store.id, document):
+        return False
+    await node.exchange.manifests_changed(store.id)
+    node.manifest_changed(store.id)
+    return True
+
+
+async def owner_key(
+    node: Node,
+    store: Store,
+    passphrase_file: str | None = None,
+    passphrase: str | None = None,
+    owner_key_file: str | None = None,
+) -> OwnerKey:
+    """The owner's private key, from wherever it is: its own file, memory where the store is open, or from under the
+    passphrase. Raises Refused where it is nowhere here.
+    """
+    return (await unlocked(node, store, passphrase_file, passphrase, owner_key_file, keys=False))[0]
+
+
+async def unlocked(
+    node: Node,
+    store: Store,
+    passphrase_file: str | None,
+    passphrase: str | None,
+    owner_key_file: str | None,
+    *,
+    keys: bool,
+) -> tuple[OwnerKey, Secrets | None]:
+    """The owner's private key as `owner_key` finds it, and the store's private keys, where `keys` or the owner's asks
+    for them.
+    """
+    apart = owner_key_file or node.owner_key
+    owner = await run_sync(_read, Path(apart), store) if apart is not None else None
+    held = store.secrets
+    if held is None and (keys or owner is None):
+        if not node.keyring.has(store.id):
+            raise Refused(
+                f"this node has no {'private keys' if owner else 'owner key'} of {store.name}",
+                "give --keys none" if owner else "run this where the store was made, or give --owner-key FILE",
+            )
+        held = await run_sync(node.keyring.open, store.id, await secrets.given(passphrase_file, passphrase))
+    owner = owner or (held.owner if held is not None else None)
+    if owner is None:
+        raise Refused(f"the owner key of {store.name} is kept elsewhere", "give --owner-key FILE")
+    if owner_public(owner) != store.manifest.owner:
+        raise Refused(
+            f"the owner key of {store.name} that is kept here has been succeeded",
+            "give --owner-key FILE with the new one",
+        )
+    return owner, held
+
+
+def _read(path: Path, store: Store) -> bytes:
+    try:
+        text = path.read_text("ascii").strip().rpartition(" ")[2]
+        owner = bytes.fromhex(text)
+    except (OSError, ValueError) as error:
+        raise Refused(
+            f"{path}: no owner key can be read", "its text is 64 hex digits, as in the recovery kit"
+        ) from error
+    if len(owner) != 32 or owner_public(owner) != store.manifest.owner:
+        raise Refused(f"{path}: this is not the owner key of {store.name}", "take the one from its recovery kit")
+    return owner
