@@ -16,6 +16,8 @@ SLACK: Final = 300
 """Seconds by which two members' clocks may differ."""
 LIFETIME: Final = 120
 """Seconds for which a signal may want to be of use."""
+AHEAD: Final = 10
+"""Seconds by which the clock of who begins something may be ahead of this node's, if others pass it on."""
 RATE: Final = 200.0
 """Signals a second from one peer, and"""
 BURST: Final = 400.0
@@ -70,6 +72,7 @@ class Relay:
         """`now` tells Unix seconds."""
         self.lost: Final[Counter[str]] = Counter()
         """How many were lost, by why."""
+        self._since = now()
         self._store = store
         self._me = me
         self._member = member
@@ -97,6 +100,22 @@ class Relay:
             return Fate.LOST
         self._came(frame, peer)
         return Fate.PASS
+
+    def repeated(self, made: int) -> bool:
+        """Whether others may have kept a request or an event, made at that time by its origin's clock, since before
+        this relay began to remember what it has seen; then it is lost.
+
+        An earlier relay took nothing that was made more than AHEAD after its end, by this node's clock, and this one
+        takes only what was made more than AHEAD after its own beginning. The origin's clock need not be right.
+        """
+        if made > self._now() + AHEAD:
+            why = "made ahead of time"
+        elif made <= self._since + AHEAD:
+            why = "made before the start"
+        else:
+            return False
+        self.lost[why] += 1
+        return True
 
     def ways(self, frame: Signal, attached: Iterable[Way], but: bytes = b"") -> list[Way]:
         """Where a frame goes: to its target if that is connected; an answer the way that its request came; else to all

@@ -20,7 +20,8 @@ from .frames import MAX_HOPS, Signal
 Word: TypeAlias = Literal["ask", "stop", "reply", "end", "fail", "tell"]
 """A request, its end by who asked, an answer to it, the end of the answers, their end by an error, and an event."""
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""Of what is sealed."""
 ID: Final = 16
 MAX_NAME: Final = 64
 MAX_BODY: Final = 60 << 10
@@ -29,6 +30,7 @@ MAX_DEPTH: Final = 12
 MAX_ITEMS: Final = 20_000
 MAX_PATIENCE: Final = 120_000
 MAX_NUMBER: Final = (1 << 20) - 1
+MAX_TIME: Final = (1 << 40) - 1
 
 
 class Body(NamedTuple):
@@ -45,6 +47,8 @@ class Body(NamedTuple):
     value: JsonValue = None
     patience: int = 0
     """Of a request: milliseconds for which its answers are waited for."""
+    made: int = 0
+    """Unix seconds by the clock of its origin."""
 
 
 def seal(key: NodeKey, recipient: str, body: Body, deadline: int) -> Signal | None:
@@ -67,7 +71,7 @@ def genuine(frame: Signal, store: bytes) -> bool:
 
 
 def _signed(store: bytes, target: bytes, id: bytes, number: int, deadline: int, sealed: bytes) -> tuple[Any, ...]:
-    return VERSION, store, target, id, number, deadline, sealed
+    return 1, store, target, id, number, deadline, sealed
 
 
 def open_(frame: Signal, store: bytes, identity: age.Identity) -> Body:
@@ -84,7 +88,8 @@ def read(inside: bytes, frame: Signal, store: bytes) -> Body:
     """What was sealed in a frame. Raises RecordError."""
     what = "a signal"
     value = shape.decode(inside, what, limit=MAX_BODY, items=MAX_ITEMS, depth=MAX_DEPTH + 2)
-    _, about, origin, target, id, number, word, name, said, patience = shape.versioned(value, what, 10)
+    items = shape.versioned(value, what, 11, VERSION)
+    _, about, origin, target, id, number, word, name, said, patience, made = items
     if (about, origin, target, id, number) != (store, frame.origin, frame.target, frame.id, frame.number):
         raise RecordError(f"{what} was said to another, or by another")
     if type(word) is not str or word not in get_args(Word):
@@ -99,6 +104,7 @@ def read(inside: bytes, frame: Signal, store: bytes) -> Body:
         shape.text(name, what, MAX_NAME),
         json_value(said),
         shape.number(patience, what, MAX_PATIENCE),
+        shape.number(made, what, MAX_TIME),
     )
 
 

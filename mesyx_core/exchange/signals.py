@@ -192,6 +192,8 @@ class Signals:
             switch.relay.lost["malformed"] += 1
             return
         place = (switch.store, body.origin, body.id)
+        if body.word in ("ask", "tell") and via.peer != body.origin and switch.relay.repeated(body.made):
+            return  # answers need no such care: this run has drawn the id that they answer to
         match body.word:
             case "ask":
                 self._take_ask(switch, body, via)
@@ -337,8 +339,9 @@ class Switch:
         if member is None:
             raise Refused("that node is not a member of the store")
         signals = self._signals
-        body = Body(self.store, signals.key.public, node, id, number, word, name, value, patience)
-        frame = seal(signals.key, member.recipient, body, int(signals.now() + seconds) + 1)
+        now = signals.now()
+        body = Body(self.store, signals.key.public, node, id, number, word, name, value, patience, int(now))
+        frame = seal(signals.key, member.recipient, body, int(now + seconds) + 1)
         if frame is None:
             raise Refused("that is too large for a signal, or no JSON", "60 kB are the most")
         return frame

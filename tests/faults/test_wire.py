@@ -18,13 +18,14 @@ from anyio.abc import ByteStream
 
 from mesyx_core.api import Temporary
 from mesyx_core.exchange import LinkFailed, Pace, WrongNode, frames, keep, link
+from mesyx_core.exchange.relay import AHEAD
 from mesyx_core.journal import Log
 from mesyx_core.node import sockets
 from mesyx_core.vault.nodekey import NodeKey
 from tests.faults import FULL, fault
 from tests.faults.proxy import FAIR, Fate, Proxy, proxied
 from tests.unit.exchange.attacker import Attacker, last_word
-from tests.unit.exchange.nodes import Cluster, Node, clustered, fresh_owner, until
+from tests.unit.exchange.nodes import Cluster, Node, clustered, fresh_owner, member, until
 
 pytestmark = pytest.mark.anyio
 
@@ -438,6 +439,60 @@ async def test_signals_without_end_are_lost_beyond_a_rate_and_fill_no_memory(clu
     await until(lambda: not gateway.exchange.peers())
     async with attacker.running():
         pass
+
+
+@fault("signal-replayed")
+async def test_a_signal_that_was_kept_is_heard_once_also_across_a_restart(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laptop, gateway, phone = [await cluster.node(name) for name in ("laptop", "gateway", "phone")]
+    cluster.store = cluster.owner.found(
+        member(laptop.key, "client"), member(gateway.key, "accept", "exchange"), member(phone.key, "client")
+    )
+    again = await cluster.node("again", key=phone.key)
+    for node in (laptop, gateway, phone, again):
+        await node.hold(cluster.owner.documents)
+    heard: list[tuple[Node, Any]] = []
+
+    async def pass_on(to: Node, sessions: int) -> None:
+        """Once `to` has its session, and has run for long enough to hear what others pass on."""
+
+        async def hear(store: bytes, origin: bytes, value: Any) -> None:
+            heard.append((to, value))
+
+        to.exchange.signals.hears["typing"] = hear
+        await until(lambda: sum(peer.settled for peer in gateway.exchange.peers()) == sessions)
+        await until(lambda: all(peer.settled for peer in to.exchange.peers()))
+        for node in (laptop, gateway, phone, again):
+            node.clock += AHEAD + 1
+
+    cluster.connect(laptop, gateway)
+    wire = cluster.connect(phone, gateway)
+    await pass_on(phone, 2)
+    switch = gateway.exchange.signals._switches(cluster.store)
+    assert switch is not None
+    kept: list[frames.Signal] = []
+    honest = switch.heard
+
+    def keep_and_pass_on(frame: frames.Signal, via: Any) -> bool:
+        kept.append(frame)
+        return honest(frame, via)
+
+    monkeypatch.setattr(switch, "heard", keep_and_pass_on)
+    laptop.exchange.tell(cluster.store, phone.key.public, "typing", 1)
+    await until(lambda: heard)
+    switch.send(kept[0])
+
+    await wire.cut()
+    await until(lambda: len(gateway.exchange.peers()) == 1)
+    cluster.connect(again, gateway)
+    await until(lambda: len(gateway.exchange.peers()) == 2)
+    switch.send(kept[0])
+    await pass_on(again, 2)
+    switch.send(kept[0])
+    laptop.exchange.tell(cluster.store, phone.key.public, "typing", 2)
+    await until(lambda: len(heard) > 1)
+    assert heard == [(phone, 1), (again, 2)]
 
 
 @fault("tls-downgraded")

@@ -11,7 +11,7 @@ _STORE, _TARGET, _ORIGIN, _ID = (bytes([n]) * size for n, size in ((1, 32), (2, 
 _FRAME = Signal(_TARGET, _ORIGIN, _ID, 0, 1_800_000_000, 4, bytes(64), b"")
 
 SEEDS: list[bytes] = [
-    encode([1, _STORE, _ORIGIN, _TARGET, _ID, 0, word, name, value, patience])
+    encode([2, _STORE, _ORIGIN, _TARGET, _ID, 0, word, name, value, patience, 1_800_000_000])
     for word, name, value, patience in (
         ("ask", "status", None, 2000),
         ("ask", "account", ["libera", "whois", {"nick": "bob", "deep": [[[1.5, True]]]}], 120_000),

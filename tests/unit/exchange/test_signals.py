@@ -19,7 +19,7 @@ from mesyx_core.exchange import NoAnswer, Violation, connection, frames, leases
 from mesyx_core.exchange import signal as form
 from mesyx_core.exchange.compare import Comparison
 from mesyx_core.exchange.frames import Signal
-from mesyx_core.exchange.relay import BURST, LIFETIME, REMEMBERED, SLACK, Fate, Relay
+from mesyx_core.exchange.relay import AHEAD, BURST, LIFETIME, REMEMBERED, SLACK, Fate, Relay
 from mesyx_core.exchange.session import MAX_SIGNALS, Phase, Session
 from mesyx_core.exchange.signal import Body
 from mesyx_core.record.shape import RecordError
@@ -28,14 +28,14 @@ from mesyx_core.vault.nodekey import NodeKey
 STORE = bytes(range(32))
 NOW = 1_800_000_000
 ALICE, MX, PHONE, STRANGER = (NodeKey(bytes([n]) * 32) for n in range(1, 5))
-VECTOR = Path(__file__).parents[2] / "vectors" / "signal" / "signal.json"
+VECTORS = Path(__file__).parents[2] / "vectors" / "signal"
 
 
 class Times:
     """Both clocks."""
 
-    def __init__(self) -> None:
-        self.now = float(NOW)
+    def __init__(self, now: float = NOW) -> None:
+        self.now = now
 
     def __call__(self) -> float:
         return self.now
@@ -67,7 +67,7 @@ def made(origin: NodeKey = ALICE, target: NodeKey = MX, deadline: int = NOW + 5,
 
 
 def test_what_was_said_is_opened_again() -> None:
-    said = body(word="ask", name="status", value={"a": [1, 2.5, None, "ü"]}, patience=2000)
+    said = body(word="ask", name="status", value={"a": [1, 2.5, None, "ü"]}, patience=2000, made=NOW - 3)
     frame = form.seal(ALICE, MX.recipient, said, NOW)
     assert frame is not None
     assert form.genuine(frame, STORE)
@@ -75,15 +75,23 @@ def test_what_was_said_is_opened_again() -> None:
 
 
 def test_the_form_is_fixed_by_a_vector() -> None:
-    vector = json.loads(VECTOR.read_text())
+    vector = json.loads((VECTORS / "signal-2.json").read_text())
     frame = frames.unpack(bytes.fromhex(vector["frame"])[4:])
     assert isinstance(frame, Signal)
     store = bytes.fromhex(vector["store"])
     assert form.genuine(frame, store)
     opened = form.open_(frame, store, NodeKey(bytes.fromhex(vector["target_secret"])).identity)
     assert opened.origin == NodeKey(bytes.fromhex(vector["origin_secret"])).public
-    assert [opened.word, opened.name, opened.value, opened.patience] == vector["says"]
+    assert [opened.word, opened.name, opened.value, opened.patience, opened.made] == vector["says"]
     assert frames.pack(frame).hex() == vector["frame"]
+
+
+def test_one_that_does_not_say_when_it_was_made_is_not_opened() -> None:
+    vector = json.loads((VECTORS / "signal.json").read_text())
+    frame = frames.unpack(bytes.fromhex(vector["frame"])[4:])
+    assert isinstance(frame, Signal)
+    with pytest.raises(RecordError, match="wrong form"):
+        form.open_(frame, bytes.fromhex(vector["store"]), NodeKey(bytes.fromhex(vector["target_secret"])).identity)
 
 
 def test_sealed_words_cannot_be_signed_by_another_as_its_own() -> None:
@@ -140,6 +148,32 @@ def test_a_replay_is_lost_for_as_long_as_it_is_not_expired(relay: Relay, clock: 
     clock.now += 1
     assert relay.take(frame, ALICE.public) is Fate.LOST
     assert relay.lost == {"seen": 2, "expired": 1}
+
+
+@pytest.mark.parametrize("skew", [-SLACK, -1, 0, 1, AHEAD, AHEAD + 1, SLACK])
+@pytest.mark.parametrize("down", [0.0, 0.5, 1, AHEAD, 60])
+def test_nothing_is_taken_both_before_a_restart_and_after_it(
+    relay: Relay, clock: Times, skew: int, down: float
+) -> None:
+    """Whatever the origin's clock says, and however long it was kept in between."""
+    for before in range(40):
+        clock.now = NOW + before
+        made = int(clock.now + skew)
+        if not relay.repeated(made):
+            again = Relay(STORE, MX.public, lambda node: True, Times(clock.now + down), clock)
+            assert again.repeated(made)
+
+
+def test_what_a_clock_that_is_right_or_behind_tells_is_taken_soon_after_a_start(relay: Relay, clock: Times) -> None:
+    clock.now += AHEAD
+    assert relay.repeated(int(clock.now))
+    clock.now += 1
+    assert not relay.repeated(int(clock.now))
+    clock.now += 60
+    assert not relay.repeated(int(clock.now) - 60)
+    assert not relay.repeated(int(clock.now) + AHEAD)
+    assert relay.repeated(int(clock.now) + AHEAD + 1)
+    assert relay.lost == {"made before the start": 1, "made ahead of time": 1}
 
 
 def test_a_deadline_that_is_too_far_is_lost(relay: Relay) -> None:
@@ -269,6 +303,8 @@ async def three(cluster: Any, wait_until: Any, as_member: Any) -> tuple[Any, Any
     cluster.connect(phone, gateway)
     await wait_until(lambda: len([p for p in gateway.exchange.peers() if p.settled]) == 2)
     await wait_until(lambda: all(n.exchange.peers()[0].settled for n in (laptop, phone)))
+    for node in (laptop, gateway, phone):
+        node.clock += AHEAD + 1
     return laptop, gateway, phone
 
 

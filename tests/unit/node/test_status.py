@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from mesyx_core.exchange.relay import Relay
 from mesyx_core.node import summary
 from mesyx_core.testing.cluster import STORE, Cluster, Host, alice_and_bob
 
@@ -23,7 +24,9 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def cluster(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Cluster]:
+async def cluster(tmp_path: Path, anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    """Its nodes hear what others pass on from their first second on."""
+    monkeypatch.setattr(Relay, "repeated", lambda self, made: False)
     async with alice_and_bob(tmp_path, carol=True) as cluster:
         yield cluster
 
