@@ -152,10 +152,11 @@ class Controlled(Protocol):
 
 @runtime_checkable
 class Reports(Protocol):
-    """Ability of an egress: composes the report by which its network tells a sender that a message did not arrive."""
+    """Ability of an egress: composes the report by which its network tells a sender what became of a message."""
 
-    async def report(self, message: Message, failures: Mapping[str, Outcome]) -> Message | None:
+    async def report(self, message: Message, outcomes: Mapping[str, Outcome]) -> Message | None:
         """The network's own report (for mail a delivery status notification, RFC 3464) about those recipients of
-        `message` that `failures` names: "never" has failed for good, "later" is late and still being tried. The core
-        files it in the sender's store, sealed; it is sent to nobody. None when nobody is to be told, as the message's
-        envelope may say. Sends nothing, and raises nothing for any message that `send` was given."""
+        `message` that `outcomes` names: "never" has failed for good, "later" is late and still being tried, "sent" with
+        `relayed` was handed over to somebody who tells nothing. The core files it in the sender's store, sealed; it is
+        sent to nobody. None when nobody is to be told, as the message's envelope may say. Sends nothing, and raises
+        nothing for any message that `send` was given."""

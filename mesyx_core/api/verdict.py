@@ -51,3 +51,7 @@ class Outcome:
     after: float | None = None
     """Seconds to wait before the next attempt, if the network said so."""
     remote: str = ""
+    """Who said so."""
+    relayed: bool = False
+    """Of "sent": the sender asked to be told when it arrives, and nobody further on has promised to. `Reports` is then
+    asked to say that it was handed over."""

@@ -34,6 +34,8 @@ LONGEST: Final = 3600.0
 REPORT_LATEST: Final = 900
 """Seconds past its deadline for which a failure waits for the egress that composes its report."""
 
+NOBODY: Final[frozenset[int]] = frozenset()
+
 
 class Asked(Exception):
     """The request cannot be opened now: its body is still on its way."""
@@ -138,7 +140,8 @@ class Sending:
         outcomes = {n: found[addresses[n]] for n in numbers if addresses[n] in found}
         schedule = box.ways.schedule(message.network)
         done = int(box.ways.now())
-        await self._step(key, lambda job: queue.settle(job, outcomes, schedule, done), request)
+        owed = frozenset(n for n, outcome in outcomes.items() if outcome.word == "sent" and outcome.relayed)
+        await self._step(key, lambda job: queue.settle(job, outcomes, schedule, done), request, owed)
 
     async def _intend(self, key: Key, numbers: Sequence[int], now: int) -> bool:
         """Commit that it is going to be sent. False when the disk does not take it; then it is not sent."""
@@ -158,20 +161,23 @@ class Sending:
             box.jobs.apply({key: begun})
             return True
 
-    async def _step(self, key: Key, step: queue.Step, request: Request | None = None) -> None:
-        """Commit a step with its receipts, and the report of what has failed. Waits until the disk takes it."""
+    async def _step(
+        self, key: Key, step: queue.Step, request: Request | None = None, owed: frozenset[int] = NOBODY
+    ) -> None:
+        """Commit a step with its receipts, and the reports that its sender wants: `owed` are recipients whose being
+        sent is reported too. Waits until the disk takes it."""
         box = self._outbox
         while True:
             try:
                 with anyio.CancelScope(shield=True):  # what the network has taken is written down before the node stops
                     async with box.lock:
-                        await self._commit(key, step, request)
+                        await self._commit(key, step, request, owed)
                 return
             except Temporary as error:
                 log.warning("a receipt cannot be written: %s", error.what)
                 await anyio.sleep(AGAIN)
 
-    async def _commit(self, key: Key, step: queue.Step, request: Request | None) -> None:
+    async def _commit(self, key: Key, step: queue.Step, request: Request | None, owed: frozenset[int] = NOBODY) -> None:
         box = self._outbox
         job = box.jobs.waiting(key)
         if job is None:
@@ -186,9 +192,10 @@ class Sending:
         late = queue.late(told, int(box.ways.now()))
         told = Told(late.job, told.fates)
         failed = [fate for fate in told.fates if fate.word == "never" and fate.reason != DROPPED]
+        relayed = [fate for fate in told.fates if fate.number in owed]
         async with AsyncExitStack() as stack:
             entries: list[tuple[Log, Draft]] = []
-            for fates in (failed, late.fates):
+            for fates in (failed, late.fates, relayed):
                 report = await self._report(told.job, fates, request, addresses)
                 if report is not None:
                     entries.append(await stack.enter_async_context(box.ways.letter(job.store, report)))
@@ -212,10 +219,10 @@ class Sending:
         """The network's own report about these, if it has one."""
         told = {
             addresses[fate.number]: Outcome(
-                word="never" if fate.word == "never" else "later", reason=fate.reason, remote=fate.remote
+                word=fate.word, reason=fate.reason, remote=fate.remote, relayed=fate.word == "sent"
             )
             for fate in fates
-            if fate.number in addresses
+            if fate.number in addresses and fate.word != "again"
         }
         egress = self._outbox.ways.egress(job.network)
         if not told or request is None or request.message is None or not isinstance(egress, Reports):
@@ -225,7 +232,7 @@ class Sending:
         try:
             return await egress.report(replace(request.message, body=whole), told)
         except Exception as error:
-            log.error("a report of what was not sent could not be composed: %s", type(error).__name__)
+            log.error("a report to a sender could not be composed: %s", type(error).__name__)
             return None
 
 

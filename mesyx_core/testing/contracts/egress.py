@@ -30,9 +30,9 @@ class Network:
 
 
 class ReportsContract(ProviderContract, defines=True):
-    """`api.Reports`: the network's own word for what did not arrive."""
+    """`api.Reports`: the network's own word for what became of a message."""
 
-    KNOWN = {"reports": "composes its network's reports of failures (api.Reports)"}
+    KNOWN = {"reports": "composes its network's reports to senders (api.Reports)"}
     kind = "egress"
 
     def message(self, *recipients: str, body: bytes = TEXT) -> Message:
@@ -58,11 +58,15 @@ class ReportsContract(ProviderContract, defines=True):
 
     @holds("reports")
     async def test_a_report_can_be_made_of_every_message(self) -> None:
-        failure = Outcome(word="never", reason="refused")
+        outcomes = (
+            Outcome(word="never", reason="refused"),
+            Outcome(word="later", reason="nobody answered"),
+            Outcome(word="sent", remote="mx.example.net", relayed=True),
+        )
         async with self.opened() as (role, _):
             for message in samples():
-                if message.kind == self.message().kind:
-                    made = await role.report(replace(message, direction="out", recipients=(BOB,)), {BOB: failure})
+                for outcome in outcomes if message.kind == self.message().kind else ():
+                    made = await role.report(replace(message, direction="out", recipients=(BOB,)), {BOB: outcome})
                     assert made is None or isinstance(made, Message)
 
     @holds("reports")

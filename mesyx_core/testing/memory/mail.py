@@ -214,9 +214,9 @@ class OfficeEgress:
                 self._office.sent.append((each, replace(message, recipients=(each,)), body))
         return outcomes
 
-    async def report(self, message: Message, failures: Mapping[str, Outcome]) -> Message | None:
+    async def report(self, message: Message, outcomes: Mapping[str, Outcome]) -> Message | None:
         if not message.sender:
             return None
-        lines = [f"{address}: {outcome.reason}\r\n" for address, outcome in failures.items()]
+        lines = [f"{address}: {outcome.reason}\r\n" for address, outcome in outcomes.items()]
         body = Bytes("".join(["Subject: not delivered\r\n\r\n", *lines]).encode())
         return replace(message, direction="in", sender="", recipients=(message.sender,), body=body)

@@ -27,6 +27,7 @@ from tests.unit.node.world import Clock, World, make, turn, wait_for
 
 ID, OTHER = bytes(range(16)), b"o" * 16
 BOB, CAROL, DAVE = "bob@example.net", "carol@example.net", "dave@example.net"
+SENT = Outcome(word="sent", reason="250 queued")
 LATER, NEVER = Outcome(word="later", reason="451 4.7.1 greylisted"), Outcome(word="never", reason="550 5.1.1 unknown")
 
 
@@ -147,6 +148,23 @@ def test_after_four_hours_its_sender_is_told_once_that_it_waits(world: World) ->
                 await wait_for("the next attempt", partial(_tried, world, count))
                 [report] = await wait_for("a report", lambda: inbox(world))
                 assert b"451 4.7.1 greylisted" in report
+
+    anyio.run(main)
+
+
+def test_being_sent_is_reported_where_nobody_else_will_tell(world: World) -> None:
+    world.wire.answers = {BOB: [LATER, replace(SENT, relayed=True)], CAROL: [SENT]}
+
+    async def main() -> None:
+        async with world.running():
+            await world.send(ID, BOB, CAROL)
+            await wait_for("the first attempt", lambda: _is(len(world.wire.given) == 1))
+            assert await inbox(world) == []
+            world.clock.turn(minutes=6)
+            assert await world.final(ID) == {BOB: "sent", CAROL: "sent"}
+            [report] = await wait_for("a report", lambda: inbox(world))
+            assert BOB.encode() + b": 250 queued" in report
+            assert CAROL.encode() not in report
 
     anyio.run(main)
 

@@ -99,10 +99,10 @@ class Wire:
         left = self.answers.get(address, [])
         return left.pop(0) if left else Outcome(word="sent", remote="wire")
 
-    async def report(self, message: Message, failures: Mapping[str, Outcome]) -> Message | None:
+    async def report(self, message: Message, outcomes: Mapping[str, Outcome]) -> Message | None:
         if not message.sender:
             return None
-        lines = [f"{address}: {outcome.reason}\r\n" for address, outcome in failures.items()]
+        lines = [f"{address}: {outcome.reason}\r\n" for address, outcome in outcomes.items()]
         head = "From: postmaster@example.org\r\nMessage-ID: <report@example.org>\r\nSubject: failed\r\n\r\n"
         return replace(message, direction="in", sender="", body=Bytes("".join([head, *lines]).encode()))
 

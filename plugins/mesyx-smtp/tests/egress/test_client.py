@@ -307,6 +307,35 @@ def test_what_the_server_offers_is_used() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("offered", "notify", "relayed"),
+    [("", "SUCCESS", True), ("", "failure,success", True), ("DSN", "SUCCESS", False), ("", "FAILURE", False)],
+)
+def test_who_waits_for_word_of_success_is_owed_it_where_the_server_gives_none(
+    offered: str, notify: str, relayed: bool
+) -> None:
+    words = f" NOTIFY={notify}" if offered else ""
+    fates = Play(notify={ALICE: notify}).run(
+        f"""
+        S: 220 mx
+        C: EHLO node.example.net
+        S: 250-mx
+        S: 250 {offered or "HELP"}
+        C: MAIL FROM:<me@example.net>
+        S: 250 ok
+        C: RCPT TO:<alice@example.org>{words}
+        S: 250 ok
+        C: DATA
+        S: 354 go on
+        C: CONTENT
+        S: 250 2.0.0 queued
+        C: QUIT
+        C: CLOSE
+        """
+    )
+    assert fates[ALICE] == Fate("sent", "250 2.0.0 queued", relayed)
+
+
 def test_dsn_words_that_could_be_commands_are_left_out() -> None:
     Play(envid="a b\r\nRSET", notify={ALICE: "NEVER,FAILURE"}, orcpt={ALICE: "rfc822;a b"}, ret="ALL").run(
         """

@@ -6,6 +6,7 @@ import email
 import email.policy
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from typing import Any
@@ -21,6 +22,7 @@ from mesyx_core.api import Bytes, Message, Outcome
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 BODY = b"From: Me <me@example.net>\r\nSubject: hello\r\nMessage-ID: <1@example.net>\r\n\r\nthe text\r\n"
 GONE = Outcome(word="never", reason="550 5.1.1 no such user (at RCPT)", remote="mx.example.org [192.0.2.1]")
+DONE = Outcome(word="sent", reason="250 2.0.0 queued", remote="mx.example.org [192.0.2.1]", relayed=True)
 LATE = Outcome(word="later", reason="4.4.1 cannot reach 192.0.2.1:25: no answer", remote="mx.example.org [192.0.2.1]")
 
 
@@ -109,6 +111,22 @@ def test_a_delay_is_no_failure() -> None:
     assert header.get_content_type() == "text/rfc822-headers"
 
 
+def test_handing_on_to_a_server_that_tells_nothing_is_reported_as_that() -> None:
+    notify: dict[str, Any] = {f"notify/{each}@example.org": "SUCCESS,FAILURE" for each in ("alice", "bob")}
+    report = composed({"alice@example.org": DONE}, ret="FULL", **notify)
+    message = parsed(report)
+    assert message["Subject"] == "Mail handed on, without word of its delivery"
+    human, _, header = message.iter_parts()
+    assert "does not tell when it delivers" in human.get_content()
+    assert blocks(report)[1]["Action"] == "relayed"
+    assert blocks(report)[1]["Status"] == "2.0.0"
+    assert blocks(report)[1]["Remote-MTA"] == "dns; mx.example.org"
+    assert header.get_content_type() == "text/rfc822-headers"
+    both = composed({"alice@example.org": DONE, "bob@example.org": GONE}, **notify)
+    assert parsed(both)["Subject"] == "Undelivered mail returned to sender"
+    assert [block["Action"] for block in blocks(both)[1:]] == ["relayed", "failed"]
+
+
 def test_the_whole_message_comes_back_if_that_was_asked_for() -> None:
     body = BODY + "é\r\n".encode() * 50_000
     report = composed({"alice@example.org": GONE}, body=body, ret="FULL")
@@ -144,7 +162,10 @@ def test_dsn_parameters_come_back() -> None:
         ("FAILURE", GONE, True),
         ("FAILURE", LATE, False),
         ("success,delay", LATE, True),
-        (None, Outcome(word="sent", reason="250 ok"), False),
+        (None, DONE, False),
+        ("FAILURE,DELAY", DONE, False),
+        ("failure,success", DONE, True),
+        ("SUCCESS", replace(DONE, relayed=False), False),
     ],
 )
 def test_notify_decides_who_is_told(notify: str | None, outcome: Outcome, told: bool) -> None:

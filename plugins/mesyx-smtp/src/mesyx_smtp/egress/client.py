@@ -30,6 +30,8 @@ class Fate(NamedTuple):
     """`never`: refused for good. `soft`: not now, and another server may be asked. `unfit`: this server cannot, another
     may be able to. `unsure`: it may have been delivered; asking another server could do it twice."""
     reason: str
+    relayed: bool = False
+    """`sent`, and the server does not promise the notice of its delivery that was asked for (RFC 3461, 5.2.2)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,11 +295,16 @@ class Client:
         else:
             place, done = "DATA", False
         if done:
-            self._settle(self._at_stake, Fate("sent", reply.reason()))
+            for each in self._at_stake:
+                self.fates.setdefault(each, Fate("sent", reply.reason(), self._owed(each)))
         else:
             self._settle(self._at_stake, Fate("never" if reply.kind == 5 else "soft", reply.reason(place)))
         self._at_stake = []
         self._unsure = False
+
+    def _owed(self, recipient: str) -> bool:
+        notify = self._mail.notify.get(recipient, "").upper()
+        return "DSN" not in self._offered and "SUCCESS" in notify.split(",")
 
     # --- words --------------------------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ def outcome(told: Told) -> Outcome:
     """What `Egress.send` gives."""
     fate = told.fate
     if fate.word == "sent":
-        return Outcome(word="sent", reason=clean(fate.reason), remote=told.remote)
+        return Outcome(word="sent", reason=clean(fate.reason), remote=told.remote, relayed=fate.relayed)
     later = fate.word in ("soft", "unsure")
     return Outcome(word="later" if later else "never", reason=clean(fate.reason), remote=told.remote)
 

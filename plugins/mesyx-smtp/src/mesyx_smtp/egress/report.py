@@ -16,21 +16,35 @@ from mesyx_smtp.egress.outcome import replied, status
 from mesyx_smtp.egress.reply import clean
 
 _XTEXT: Final = re.compile(r"\+([0-9A-F]{2})")
-_UNDELIVERED: Final = "Undelivered mail returned to sender"
-_LATE: Final = "Delayed mail, still being tried"
-_FAILED: Final = """\
+_CONDITION: Final = {"never": "FAILURE", "later": "DELAY", "sent": "SUCCESS"}
+_ACTION: Final = {"never": "failed", "later": "delayed", "sent": "relayed"}
+_SUBJECT: Final = {
+    "never": "Undelivered mail returned to sender",
+    "later": "Delayed mail, still being tried",
+    "sent": "Mail handed on, without word of its delivery",
+}
+_BESIDE: Final = {"never": "", "later": " (still being tried)", "sent": " (handed on)"}
+_WORDS: Final = {
+    "never": """\
 This is an automatic message of the mail gateway {host}.
 
 Your message could not be delivered to {whom} below, and is not
 tried again. What each server said stands beside it.
-"""
-_DELAYED: Final = """\
+""",
+    "later": """\
 This is an automatic message of the mail gateway {host}.
 
 Your message has not been delivered yet to {whom} below. You
 need not do anything: it is tried again by itself, and you will hear of it
 if that fails.
-"""
+""",
+    "sent": """\
+This is an automatic message of the mail gateway {host}.
+
+Your message was handed on for {whom} below, to a server that
+does not tell when it delivers. You hear of it again only if that fails.
+""",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +67,19 @@ class Joined:
 
 
 async def compose(
-    message: Message, failures: Mapping[str, Outcome], *, host: str, now: datetime, token: str
+    message: Message, outcomes: Mapping[str, Outcome], *, host: str, now: datetime, token: str
 ) -> Message | None:
-    """The report on those of `failures` that the sender wants to hear of. None if there are none, and always about a
+    """The report on those of `outcomes` that the sender wants to hear of. None if there are none, and always about a
     message that is a report itself: its reverse path is empty. `token`: what no other report has."""
     envelope = message.envelope
     path = str(envelope.get("reverse_path", message.sender))
-    told = {each: outcome for each, outcome in failures.items() if _wanted(envelope.get(f"notify/{each}"), outcome)}
+    told = {each: outcome for each, outcome in outcomes.items() if _wanted(envelope.get(f"notify/{each}"), outcome)}
     if not path or not told:
         return None
-    failed = any(outcome.word == "never" for outcome in told.values())
+    word = next(word for word in _SUBJECT if any(outcome.word == word for outcome in told.values()))
     header = await _header(message.body)
     utf8 = not header.isascii() or not path.isascii() or not all(each.isascii() for each in told)
-    whole = failed and envelope.get("ret") == "FULL"
+    whole = word == "never" and envelope.get("ret") == "FULL"
     boundary = f"=_{token}"
     network_id = f"{token}@{host}"
     top = [
@@ -73,7 +87,7 @@ async def compose(
         f"Date: {format_datetime(now.replace(microsecond=0))}",
         f"From: Mail delivery <MAILER-DAEMON@{host}>",
         f"To: <{clean(path, 900)}>",
-        f"Subject: {_UNDELIVERED if failed else _LATE}",
+        f"Subject: {_SUBJECT[word]}",
         f"Message-ID: <{network_id}>",
         *_reference(header),
         "Auto-Submitted: auto-replied",
@@ -84,7 +98,7 @@ async def compose(
     ]
     human = [
         *_part(boundary, "text/plain; charset=utf-8", "8bit"),
-        *_words(told, host, failed=failed),
+        *_words(told, host, word),
     ]
     machine = [
         *_part(boundary, f"message/{'global-' if utf8 else ''}delivery-status", "8bit" if utf8 else ""),
@@ -119,10 +133,10 @@ async def compose(
 
 
 def _wanted(notify: object, outcome: Outcome) -> bool:
-    """NOTIFY (RFC 3461, section 4.1). Where it was not given, failures and delays are told."""
-    condition = {"never": "FAILURE", "later": "DELAY"}.get(outcome.word)
-    asked = str(notify or "").upper().split(",")
-    return condition is not None and (asked == [""] or condition in asked)
+    """NOTIFY (RFC 3461, section 4.1). Where it was not given, failures and delays are told. What was sent is told only
+    where nobody else does (section 5.2.2)."""
+    asked = str(notify or "FAILURE,DELAY").upper().split(",")
+    return _CONDITION[outcome.word] in asked and (outcome.word != "sent" or outcome.relayed)
 
 
 async def _header(body: Body) -> bytes:
@@ -152,13 +166,13 @@ def _part(boundary: str, kind: str, encoding: str) -> list[str]:
     )
 
 
-def _words(told: Mapping[str, Outcome], host: str, *, failed: bool) -> Iterator[str]:
+def _words(told: Mapping[str, Outcome], host: str, word: str) -> Iterator[str]:
     """What a person reads."""
     whom = "the address" if len(told) == 1 else "the addresses"
-    yield from (_FAILED if failed else _DELAYED).format(host=host, whom=whom).splitlines()
+    yield from _WORDS[word].format(host=host, whom=whom).splitlines()
     for each, outcome in told.items():
         yield ""
-        yield f"<{clean(each, 900)}>" + ("" if outcome.word == "never" or not failed else " (still being tried)")
+        yield f"<{clean(each, 900)}>" + ("" if outcome.word == word else _BESIDE[outcome.word])
         said = f"{outcome.remote} said: " if replied(outcome) and outcome.remote else ""
         yield f"    {clean(said + outcome.reason, 900)}"
 
@@ -174,7 +188,7 @@ def _recipient(message: Message, address: str, outcome: Outcome, now: datetime, 
     if semicolon:
         yield f"Original-Recipient: {_printed(kind)}; {_printed(_decoded(original))}"
     yield f"Final-Recipient: {'rfc822' if address.isascii() else 'utf-8'}; {clean(address, 900)}"
-    yield f"Action: {'failed' if outcome.word == 'never' else 'delayed'}"
+    yield f"Action: {_ACTION[outcome.word]}"
     yield f"Status: {status(outcome)}"
     server = outcome.remote.partition(" ")[0]
     if server:

@@ -57,10 +57,10 @@ class Egress:
         lost = Told(Fate("soft", "4.3.0 internal error"))
         return {each: outcome(told.get(each, lost)) for each in recipients}
 
-    async def report(self, message: Message, failures: Mapping[str, Outcome]) -> Message | None:
+    async def report(self, message: Message, outcomes: Mapping[str, Outcome]) -> Message | None:
         """A delivery status notification (RFC 3464); None when nobody wants one."""
         return await report.compose(
-            message, failures, host=await self.name(), now=self.context.now(), token=self.context.random(16).hex()
+            message, outcomes, host=await self.name(), now=self.context.now(), token=self.context.random(16).hex()
         )
 
     async def name(self) -> str:

@@ -46,6 +46,14 @@ class Postfix(NamedTuple):
             found.append((sender, sorted(value.strip() for name, value in fields if name == "recipient")))
         return found
 
+    def notifications(self) -> list[set[str]]:
+        """What each of them was asked to be told (RFC 3461), as postcat(1) names it: envelope_id, ret_flags,
+        notify_flags and dsn_orig_rcpt, which Postfix makes up where it was not given."""
+        names = ("envelope_id=", "ret_flags=", "notify_flags=", "dsn_orig_rcpt=")
+        lines = (envelope.decode().splitlines() for envelope in self._postcat("-e"))
+        values = ((line.partition("named_attribute: ")[2] for line in envelope) for envelope in lines)
+        return [{value for value in envelope if value.startswith(names)} for envelope in values]
+
     def _postcat(self, option: str) -> list[bytes]:
         """Of each message, in the order that they came."""
         files = sorted((self.folder / "queue" / "hold").rglob("*"), key=lambda file: file.stat().st_mtime_ns)
