@@ -11,7 +11,6 @@ import anyio
 from anyio.abc import ByteStream, TaskGroup
 
 from mesyx_core.api import MesyxError
-from mesyx_core.wire.limits import Bucket
 
 from .compare import Log
 from .ending import GONE, Over, raise_end
@@ -22,21 +21,10 @@ from .hub import Hub
 from .incoming import Incoming
 from .manifests import Manifests
 from .outgoing import Outgoing
+from .pacing import FLOODED, Pacing
 from .session import Phase, Session
 
 READ: Final = 64 << 10
-SIGNAL_RATE: Final = 150.0
-"""Signals a second that a session sends; fewer than a peer takes from it."""
-SIGNAL_BURST: Final = 100.0
-SIGNAL_BYTES: Final = float(512 << 10)
-"""The same in bytes."""
-SIGNALS_AT_ONCE: Final = 70 << 10
-"""Bytes of signals that go out together with what the logs have to send."""
-FLOODED: Final = 0.005
-"""Seconds for which nothing more is read from a peer that sends signals too fast, at each of them: it keeps nobody but
-itself busy. A peer of ours never does."""
-SIGNAL_LOOK: Final = 0.01
-"""Seconds between two looks at signals that wait."""
 INBOX: Final = 2
 """Frames with entries, of a MiB each, that wait for the journal."""
 
@@ -86,8 +74,7 @@ class Connection:
         self._tell = heard
         self._stalled = False
         self._brought: set[Log] = set()
-        self._signal_count = Bucket(SIGNAL_RATE, SIGNAL_BURST, monotonic)
-        self._signal_bytes = Bucket(SIGNAL_BYTES, float(SIGNALS_AT_ONCE), monotonic)
+        self._pacing = Pacing(session, monotonic)
         self._work = anyio.Event()
         self._started = anyio.Event()
         self._scope = anyio.CancelScope()
@@ -251,7 +238,7 @@ class Connection:
         while True:
             self._work = anyio.Event()
             if not await self._send_next():
-                with anyio.move_on_after(SIGNAL_LOOK if self.session.signal_size else None):
+                with anyio.move_on_after(self._pacing.look):
                     await self._work.wait()
 
     async def _send_next(self) -> bool:
@@ -263,22 +250,11 @@ class Connection:
             turn = self.session.flow.next()
             if turn is not None:
                 await self._outgoing.piece(*turn)
-        if self.session.signal_size:
-            self._let_signals()
+        self._pacing.let()
         data = self.session.take()
         if data:
             await self._stream.send(data)
         return bool(data) or turn is not None or bool(self._serve)
-
-    def _let_signals(self) -> None:
-        """As many as the peer takes, and few enough that the logs never wait for them."""
-        left = SIGNALS_AT_ONCE
-        while 0 < self.session.signal_size <= left and not self._signal_bytes.delay(self.session.signal_size):
-            if not self._signal_count.take():
-                return
-            left -= self.session.signal_size
-            self._signal_bytes.take(self.session.signal_size)
-            self.session.let_signal()
 
     async def _fetch_blobs(self) -> None:
         await self._started.wait()

@@ -15,7 +15,7 @@ import anyio.lowlevel
 import pytest
 
 from mesyx_core.api import Refused, Temporary
-from mesyx_core.exchange import NoAnswer, Violation, connection, frames, leases
+from mesyx_core.exchange import NoAnswer, Violation, frames, leases, pacing
 from mesyx_core.exchange import signal as form
 from mesyx_core.exchange.compare import Comparison
 from mesyx_core.exchange.frames import Signal
@@ -283,6 +283,25 @@ def test_signals_wait_apart_from_the_logs_and_go_out_when_they_are_let() -> None
     assert len(session.take()) == len(frames.pack(large)) + len(frames.pack(frames.Ping(2)))
 
 
+def test_those_that_wait_go_out_no_faster_than_a_peer_takes_them(clock: Times) -> None:
+    session = running()
+    pace = pacing.Pacing(session, clock)
+    assert pace.look is None
+    small, sent = made(), 0
+    for _ in range(1000):
+        while session.signal(small):
+            pass
+        pace.let()
+        taken = session.take()
+        assert len(taken) <= pacing.AT_ONCE
+        sent += len(taken)
+        clock.now += 0.01
+    assert pace.look == pacing.LOOK
+    frame = len(frames.pack(small))
+    most = min(10 * pacing.RATE + pacing.BURST, (10 * pacing.BYTES + pacing.AT_ONCE) / frame)
+    assert 0.95 * most < sent / frame <= most
+
+
 # --- nodes -------------------------------------------------------------------------------------------------------------
 
 anyio_mark = pytest.mark.anyio
@@ -496,9 +515,9 @@ async def test_a_hostile_flood_keeps_the_node_no_busier_than_it_wants(
 ) -> None:
     """A peer that does not hold itself back is read from slowly; others are not held up."""
     laptop, gateway = await cluster.two()
-    monkeypatch.setattr(connection, "SIGNAL_RATE", 1e6)
-    monkeypatch.setattr(connection, "SIGNAL_BURST", 1e6)
-    monkeypatch.setattr(connection, "SIGNAL_BYTES", 1e9)
+    monkeypatch.setattr(pacing, "RATE", 1e6)
+    monkeypatch.setattr(pacing, "BURST", 1e6)
+    monkeypatch.setattr(pacing, "BYTES", 1e9)
     cluster.connect(laptop, gateway)
     await cluster.settled(laptop, gateway)
     frame = form.seal(laptop.key, gateway.key.recipient, body(laptop.key, gateway.key), int(laptop.clock) + 5)
