@@ -150,6 +150,18 @@ def left(policy: Policy, made: Collection[Span], now: int) -> int | None:
     return min(counts, default=None)
 
 
+def frame_of(policy: Policy, span: Span) -> Frame | None:
+    """The frame of a policy that a keyset of this span was made for, whenever that was: it says how long its key is
+    kept. None when it was made for none."""
+    for clause in policy.clauses:
+        if span.importances == clause.importances and span.start is not None:
+            number = clause.period.number(span.start)
+            frame = clause.frame(number)
+            if frame.span == span and clause.period.only in (None, number):
+                return frame
+    return None
+
+
 def frame_name(importances: frozenset[Importance], period: str) -> str:
     """What a keyset is called that covers these importances in a period."""
     if importances == IMPORTANCES:
