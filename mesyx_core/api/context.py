@@ -17,7 +17,9 @@ from mesyx_core.api.view import View
 if TYPE_CHECKING:
     import ssl
 
-Health: TypeAlias = Literal["up", "retry", "down"]
+Health: TypeAlias = Literal["up", "degraded", "retry", "down"]
+"""Of an instance or account. "degraded": it is at work, and something that a person must mend keeps it from doing it
+well."""
 
 
 class State(Protocol):
@@ -145,7 +147,8 @@ class Context(Protocol):
         """The store's SCRAM and PBKDF2 salt; a stable false one for unknown names."""
 
     def report(self, state: Health, why: str = "") -> None:
-        """What `mesyx status` shows of this instance."""
+        """What `mesyx status` shows of this instance, and `mesyx doctor` if it is not "up": `why` says what is the
+        matter, and what to do about it. Only an egress that is "up" or "degraded" is given messages to send."""
 
     def accept_stream(self, stream: ByteStream, peer: Peer) -> Awaitable[None]:
         """For transports: hand a stream on which another node dialled to the exchange; returns when it ends."""

@@ -218,8 +218,8 @@ class NodeWays:
         return tuple(sorted({each.bound.provider.network for each in self._node.of("egress")}))
 
     def egress(self, network: str) -> Egress | None:
-        up = next((each for each in self._on(network) if each.health == "up" and each.role is not None), None)
-        role: Egress | None = up.role if up is not None else None
+        able = (each for each in self._on(network) if each.health in ("up", "degraded") and each.role is not None)
+        role: Egress | None = next((each.role for each in able), None)
         return role
 
     def schedule(self, network: str) -> Schedule:

@@ -98,6 +98,28 @@ def test_what_is_put_off_is_tried_again_on_the_schedule_and_only_that(world: Wor
     anyio.run(main)
 
 
+def test_an_egress_that_a_person_must_mend_is_named_and_tried_all_the_same(world: World) -> None:
+    world.wire.answers = {BOB: [LATER]}
+
+    async def findings() -> list[str]:
+        return [one["what"] for one in await world.gateway.ask("doctor") if one["level"] == "error"]
+
+    async def main() -> None:
+        async with world.running():
+            world.wire.then = lambda: world.wire.contexts["out"].report("degraded", "no log-in: correct the password")
+            await world.send(ID, BOB)
+            await wait_for("the finding", findings)
+            assert await findings() == ["egress.out is degraded: no log-in: correct the password"]
+            [shown] = [one for one in (await world.gateway.ask("status"))["instances"] if one["use"] == "wire.mail"]
+            assert (shown["state"], shown["why"]) == ("degraded", "no log-in: correct the password")
+            world.wire.then = lambda: world.wire.contexts["out"].report("up")
+            world.clock.turn(minutes=6)
+            assert await world.final(ID) == {BOB: "sent"}
+            assert await findings() == []
+
+    anyio.run(main)
+
+
 def test_the_config_sets_the_schedule(world: World) -> None:
     text = world.gateway.file.read_text()
     world.gateway.file.write_text(

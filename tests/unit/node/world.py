@@ -65,6 +65,8 @@ class Wire:
 
     def __init__(self) -> None:
         self.given: list[tuple[Message, tuple[str, ...], bytes]] = []
+        self.contexts: dict[str, Context] = {}
+        """Of each open egress, by its name."""
         self.answers: dict[str, list[Outcome]] = {}
         """By address, one for each attempt; without any left it is sent."""
         self.hang = False
@@ -85,6 +87,7 @@ class Wire:
     async def _open(self, config: NoConfig, context: Context) -> AsyncIterator[Egress]:
         if self.broken:
             raise Temporary("the network is down")
+        self.contexts[context.instance] = context
         yield self
 
     async def send(self, message: Message, recipients: Sequence[str]) -> Mapping[str, Outcome]:

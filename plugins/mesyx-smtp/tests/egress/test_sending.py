@@ -554,7 +554,8 @@ def test_a_password_goes_over_verified_tls_only(
         assert outcome == Outcome(word="never", reason="550 5.7.1 seen (at MAIL)", remote="localhost")
         outcome, reported = house(work, **config, password="wrong", tls_ca=pem)
         assert outcome.reason.startswith("4.7.8 cannot log in: 535 5.7.8 wrong")
-        assert reported == [("up", "localhost does not let this node log in: see username and password")]
+        remedy = "correct username and password in [egress.out], then mesyx reload"
+        assert reported == [("degraded", f"localhost does not let this node log in: {remedy}")]
         outcome, _ = house(work, **config, password="secret")
         assert outcome.reason.startswith("4.7.5 TLS failed: certificate not trusted")
 

@@ -75,13 +75,16 @@ class Egress:
         return names(self._name, self.context.name)
 
     def logged_in(self, host: str, *, refused: bool) -> None:
-        """Show in `mesyx status` that the smarthost does not let us log in, and when it does again. It stays "up":
-        the core sends by an instance that is up, and only by sending can it be found out that the log-in works."""
-        if refused:
-            self.context.report("up", f"{host} does not let this node log in: see username and password")
-        elif self._refused:
-            self.context.report("up")
+        """Show in `mesyx status` and `doctor` that the smarthost does not let us log in, and when it does again, which
+        only sending can find out."""
+        if refused == self._refused:
+            return
         self._refused = refused
+        if refused:
+            remedy = f"correct username and password in [egress.{self.context.instance}], then mesyx reload"
+            self.context.report("degraded", f"{host} does not let this node log in: {remedy}")
+        else:
+            self.context.report("up")
 
     async def _mail(self, message: Message, recipients: Sequence[str], told: dict[str, Told]) -> Mail | None:
         """The message and those of its recipients that make sense. The others are told."""
