@@ -218,7 +218,7 @@ class Sealer:
         sealed = age.encrypt(bytes(seed), recipients)
         opened = epoch.Epoch.begin(*log.origin, self._number, seed)
         shown = payloads.Epoch(_target(aim), opened.commitment, sealed)
-        await self._write(log, [Draft(Kind.EPOCH, self._number, 0, b"", shown.encode())])
+        await self._write(log, [Draft(Kind.EPOCH, self._number, 0, opened.commitment, shown.encode())])
         running = Running(log, opened, recipients, now, self._until(aim, now))
         if log is self.log:
             self._running[aim] = running

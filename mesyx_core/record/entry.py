@@ -50,7 +50,8 @@ class Header(NamedTuple):
     index: int  # type: ignore[assignment]  # tuple.index is of no use here, and this is the design's word
     """Which key of the epoch; 0 for all but sealed entries."""
     s: bytes
-    """The synthetic value of a sealed entry, 32 bytes; else empty."""
+    """The synthetic value of a sealed entry, or the commitment of an epoch's, which so outlives its payload; 32 bytes.
+    Else empty."""
     blobs: tuple[tuple[bytes, int], ...]
     """(SHA-256, size) of each blob's ciphertext."""
     size: int

@@ -101,11 +101,12 @@ def decode_epoch(data: bytes) -> Epoch:
     value = shape.decode(data, what, limit=MAX_SEED_FILE + 256, items=8, depth=3)
     _, target, commitment, file = shape.versioned(value, what, 4)
     return Epoch(
-        _target(target), shape.octets(commitment, what, shape.HASH), shape.octets(file, what, most=MAX_SEED_FILE)
+        read_target(target), shape.octets(commitment, what, shape.HASH), shape.octets(file, what, most=MAX_SEED_FILE)
     )
 
 
-def _target(value: object) -> Target:
+def read_target(value: object) -> Target:
+    """As it stands in an entry. Raises RecordError."""
     what = "an epoch's target"
     kind, name = shape.array(value, what, 2)
     if type(kind) is not str or kind not in _TARGETS:

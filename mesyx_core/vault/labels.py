@@ -22,6 +22,7 @@ CHAIN = "log/chain"
 CHECKPOINT = "log/checkpoint"
 DIGEST = "log/digest"
 DIGEST_NODE = "log/digest-node"
+PURGE = "log/purge"  # over the ids of entries that a purge names
 ORIGIN = "log/origin"  # H(origin), by which ranges split
 # Exchange
 AUTH = "exchange/auth"  # what a dialling node signs

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from mesyx_core.api import Message
-from mesyx_core.record import checkpoint, content, payloads
+from mesyx_core.record import checkpoint, content, marks, payloads
 from mesyx_core.record.entry import Header, Kind, Origin, decode_header, entry_id
 from mesyx_core.record.shape import RecordError
 from mesyx_core.vault.nodekey import NodeKey
@@ -33,6 +33,9 @@ SEEDS = [
     payloads.Epoch(payloads.CLIENTS, b"c" * 32, b"age-encryption.org/v1\n").encode(),
     payloads.Close(1024).encode(),
     payloads.End().encode(),
+    marks.Reseal(_KEY.public, b"i" * 16, 7, payloads.Target("keyset", b"k" * 32), b"age-encryption.org/v1\n").encode(),
+    *(one.encode() for one in marks.purges("grace", [(_ORIGIN, [(n, bytes([n]) * 32) for n in (2, 3, 4, 9)])])),
+    marks.Veto(_KEY.public, b"i" * 16, 5).encode(),
     checkpoint.sign(_KEY, checkpoint.Checkpoint(_ORIGIN, 5, b"c" * 32, b"m" * 32, 1_800_000_000)),
     content.pack(_MESSAGE, b"Subject: x\r\n\r\ntext\r\n"),
     content.pack(_MESSAGE, content.BlobRef(b"h" * 32, 70_000, b"k" * 32)),
@@ -49,6 +52,9 @@ def target(data: bytes) -> None:
         payloads.decode_epoch,
         payloads.decode_close,
         payloads.decode_end,
+        marks.decode_reseal,
+        marks.decode_purge,
+        marks.decode_veto,
     ):
         try:
             value = decode(data)
