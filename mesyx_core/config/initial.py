@@ -20,6 +20,7 @@ state = "state"                  # relative to this file
 database = "sqlite"
 # acknowledge = "durable"        # or "replicated": wait for one peer as well
 # size_limit = "50 MiB"          # largest message
+# body_limit = "1 GiB"           # largest body fetched from other nodes
 # store_quota = "10 GiB"         # disk that one store may fill
 """
 

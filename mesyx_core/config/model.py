@@ -43,6 +43,9 @@ class NodeConfig(BaseModel):
     """When a network is told that its message was taken: once it is on this node's disk, or on one peer's as well."""
     size_limit: Annotated[ByteSize, Field(gt=0, examples=["50 MiB"])] = ByteSize(50 << 20)
     """Bytes of the largest message that this node takes in."""
+    body_limit: Annotated[ByteSize, Field(gt=0, examples=["1 GiB"])] = ByteSize(1 << 30)
+    """Bytes of the largest sealed body that this node fetches from others. A store's node may name any size; what is
+    larger stays where it is, and `mesyx doctor` says so. Keep it above `size_limit` of every node of its stores."""
     store_quota: Annotated[ByteSize, Field(examples=["10 GiB"])] = ByteSize(10 << 30)
     """Disk that one store may fill before this node answers strangers "try again later"."""
     disk_reserve: Annotated[ByteSize, Field(examples=["256 MiB"])] = ByteSize(256 << 20)

@@ -83,7 +83,7 @@ class Connection:
         self._manifests = Manifests(hub, session, peer, (opened.heads, opened.digest) if opened else ((), b""))
         self._outgoing = Outgoing(hub.journal, hub.store, session, lambda log: hub.standing().limit(log))
         self._incoming = Incoming(hub.journal, hub.store, session, lambda log: hub.standing().limit(log), hub.lock)
-        self._fetch = Fetch(hub.journal, hub.store, session, hub.claims, self._wake, self._blob_taken)
+        self._fetch = Fetch(hub.journal, hub.store, session, hub.claims, hub.room, self._wake, self._blob_taken)
         self._serve = Serve(hub.journal, session)
         self._inbox_in, self._inbox_out = anyio.create_memory_object_stream[Ids | Entries](INBOX)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from mesyx_core.journal import BlobAbsent, Journal
-from mesyx_core.record.shape import RecordError
+from mesyx_core.record.shape import COUNT_MAX, RecordError
 
 from .errors import Violation
 from .frames import Absent, Arrived, Ask, Piece
@@ -28,7 +28,18 @@ LOOK: Final = 1000
 """Blobs taken from the journal's list at a time."""
 PATIENCE: Final = 30.0
 """Seconds without a piece after which another session may fetch the blob instead."""
+LATER: Final = 30.0
+"""Seconds after which it is looked again whether the disk has room."""
 _MAX_REFUSED: Final = 4096
+
+
+class Room(NamedTuple):
+    """What may be fetched."""
+
+    largest: int = COUNT_MAX
+    """Bytes of a blob; the size that an entry names can be anything."""
+    free: Callable[[], int] = lambda: COUNT_MAX
+    """Bytes that may come to the disk."""
 
 
 class Claims:
@@ -59,6 +70,7 @@ class Fetch:
         store: bytes,
         session: Session,
         claims: Claims,
+        room: Room,
         send: Callable[[], None],
         arrived: Callable[[bytes], None],
     ) -> None:
@@ -67,10 +79,13 @@ class Fetch:
         self._store = store
         self._session = session
         self._claims = claims
+        self._room = room
         self._send = send
         self._arrived = arrived
         self._look = anyio.Event()
         self._absent: set[bytes] = set()
+        self._false: set[tuple[bytes, int]] = set()
+        """Blobs that do not have the size that some entry names; others name another."""
         self._late: set[bytes] = set()
         """Blobs that were once given up here for want of pieces: these may still come."""
         self._pieces: dict[bytes, MemoryObjectSendStream[Piece | Absent]] = {}
@@ -103,25 +118,38 @@ class Fetch:
             while True:
                 self._look = anyio.Event()
                 most = LOOK + len(self._absent)  # what the peer has not must not hide what it has
-                lacking = await self._journal.lacking(self._store, max_count=most)
+                lacking = await self._journal.lacking(self._store, max_count=most, most=self._room.largest)
+                named = Counter(blob for blob, _ in lacking)
+                full = False
                 for blob, size in lacking:
+                    if (blob, size) in self._false:
+                        continue
+                    if size > self._room.free():
+                        full = True  # for this one and the others, which are no smaller
+                        break
                     if blob not in self._absent and self._claims.take(blob, self.wake):
                         try:
                             await slots.acquire_on_behalf_of(blob)
                         except BaseException:  # the session ends: the next one must find it free
                             self._claims.release(blob)
                             raise
-                        group.start_soon(self._one, blob, size, slots)
+                        group.start_soon(self._one, blob, size, slots, named[blob] > 1)
                 await anyio.sleep(PAUSE)
-                if len(lacking) < most:  # else there may be more than was listed, and nobody will wake us for it
-                    await self._look.wait()
+                if full or len(lacking) < most:  # else there may be more than listed, and nobody will wake us for it
+                    with anyio.move_on_after(LATER if full else None):
+                        await self._look.wait()
 
-    async def _one(self, blob: bytes, size: int, slots: anyio.CapacityLimiter) -> None:
+    async def _one(self, blob: bytes, size: int, slots: anyio.CapacityLimiter, disputed: bool) -> None:
         try:
             if await self._fetch(blob, size):
                 self._arrived(blob)
             else:
                 self._absent.add(blob)
+        except RecordError:
+            if not disputed:
+                raise Violation("a blob that is not the one its hash names") from None
+            self._false.add((blob, size))  # maybe it is not the peer who lies
+            self.wake()
         except TimeoutError:
             self._late.add(blob)
         finally:
@@ -140,6 +168,8 @@ class Fetch:
         ahead = 1  # until the peer has shown that it holds the blob
         try:
             while partial.offset < size:
+                if size - partial.offset > self._room.free():
+                    raise TimeoutError  # it comes later, as if its pieces were slow
                 while asked < size and asked < partial.offset + ahead * PIECE:
                     self._session.send(Ask(blob, asked, min(PIECE, size - asked)))
                     asked += PIECE
@@ -157,8 +187,6 @@ class Fetch:
                 await partial.append(frame.data)
                 ahead = AHEAD
             await partial.finish()
-        except RecordError:
-            raise Violation("a blob that is not the one its hash names") from None
         finally:
             partial.close()
         return True

@@ -15,7 +15,7 @@ from mesyx_core.vault.manifest import ManifestError, parse
 
 from .compare import Comparison, Log
 from .errors import NotMember, Violation
-from .fetch import Claims
+from .fetch import Claims, Room
 from .flow import DIVERGED
 from .relay import Way
 from .signals import Signals, Switch
@@ -49,10 +49,12 @@ class Hub:
         on_blob: Callable[[bytes, bytes], None],
         on_branch: Callable[[bytes, Log], None],
         signals: Signals,
+        room: Room,
     ) -> None:
         self.store: Final = store
         self.journal: Final = journal
         self.claims: Final = Claims()
+        self.room: Final = room
         self.attached: Final[set[Attached]] = set()
         self.now: Final = signals.now
         self._own: Final = signals.key.public

@@ -22,6 +22,7 @@ from . import link
 from .compare import Log
 from .connection import PACE, Connection, Pace
 from .errors import InvitationRefused, NotMember
+from .fetch import Room
 from .frames import NONCE_SIZE, About, Hello, Join, Open
 from .hub import Authorities, Hub, TakeManifest
 from .invitation import Invitation
@@ -31,6 +32,7 @@ from .session import Session
 from .signals import PATIENCE, Signals, Switch
 from .talk import Talk, ending
 
+ROOM: Final = Room()
 _REMEMBERED: Final = 50
 
 
@@ -91,6 +93,7 @@ class Exchange:
         monotonic: Callable[[], float] = time.monotonic,
         random: Callable[[int], bytes] = os.urandom,
         pace: Pace = PACE,
+        room: Room = ROOM,
     ) -> None:
         """`authority` gives what is in effect for a store, None for one that is not held here.
 
@@ -98,7 +101,8 @@ class Exchange:
         `authority` gives the newer view. `on_joined` takes over a store that came with an invitation: manifests kept,
         store added; it must be harmless to repeat, and may refuse by raising. `on_blob(store, hash)` is called when a
         blob was received whole. `on_branch(store, log)` is called, maybe often, while a peer holds another branch of a
-        log of this node: what is added to it will not reach that peer. `now` is Unix seconds.
+        log of this node: what is added to it will not reach that peer. `now` is Unix seconds. `room`: which blobs are
+        fetched.
         """
         # glibc gives freed memory back above a threshold, and asks for it anew at every frame: up to 10 µs an entry.
         # One large block, freed, raises that threshold (mallopt(3), M_MMAP_THRESHOLD); elsewhere this does nothing.
@@ -116,6 +120,7 @@ class Exchange:
         self._monotonic = monotonic
         self._random = random
         self._pace = pace
+        self._room = room
         self._door = Door(key, name, self.register, authority, on_joined, now)
         self._server_context = link.server_context(key)
         self._client_context = link.client_context()
@@ -299,6 +304,7 @@ class Exchange:
                 self._on_blob,
                 self._on_branch,
                 self.signals,
+                self._room,
             )
         return hub
 

@@ -206,6 +206,13 @@ class Blobs:
     def has(self, hash: bytes) -> bool:
         return self._path(hash).exists()
 
+    def size(self, hash: bytes) -> int | None:
+        """None for one that is not held."""
+        try:
+            return self._path(hash).stat().st_size
+        except OSError:
+            return None
+
     def read(self, hash: bytes, offset: int, size: int) -> bytes:
         try:
             with self._path(hash).open("rb", buffering=0) as file:

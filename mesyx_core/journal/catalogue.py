@@ -97,18 +97,30 @@ def fill(transaction: Transaction, origin: Origin, payloads: Mapping[int, bytes]
     return len(payloads)
 
 
-def arrived(transaction: Transaction, hash: bytes) -> None:
-    """A blob that entries refer to is held now."""
+def arrived(transaction: Transaction, hash: bytes, size: int) -> None:
+    """A blob that entries refer to is held now, and has this size."""
 
     def step(connection: Connection) -> None:
-        _run(connection, update(BLOB).where(BLOB.c.hash == hash).values(held=1))
         origins = {log.number: origin for _, held in transaction.stores for origin, log in held.logs.items()}
         lowest: dict[int, int] = {}
-        for key in connection.scalars(select(BLOB.c.key).where(BLOB.c.hash == hash).order_by(BLOB.c.key)):
-            lowest.setdefault(key >> SHIFT, key & SEQ_MAX)
-        transaction.filled.extend((origins[log], seq) for log, seq in lowest.items() if log in origins)
+        for key in hold(connection, hash, size):
+            origin = origins.get(key >> SHIFT)
+            state = transaction.log(origin) if origin is not None else None
+            if origin is not None and state is not None:
+                transaction.logs[origin] = state._replace(weight=state.weight + size)
+                lowest.setdefault(key >> SHIFT, key & SEQ_MAX)
+        transaction.filled.extend((origins[log], seq) for log, seq in lowest.items())
 
     transaction.steps.append(step)
+
+
+def hold(connection: Connection, hash: bytes, size: int) -> list[int]:
+    """Write down that a blob is held, and its size, whatever the entries named; gives the keys of those entries for
+    which that is new."""
+    lacked = and_(BLOB.c.hash == hash, BLOB.c.held == 0)
+    keys = list(connection.scalars(select(BLOB.c.key).where(lacked).order_by(BLOB.c.key)))
+    _run(connection, update(BLOB).where(lacked).values(held=1, size=size))
+    return keys
 
 
 def _held(transaction: Transaction, store: bytes) -> StoreState:

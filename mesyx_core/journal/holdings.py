@@ -6,17 +6,18 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from mesyx_core.journal.blobs import Blobs
+from mesyx_core.journal.catalogue import hold
 from mesyx_core.journal.database import unreadable
 from mesyx_core.journal.state import LogState, Stores, StoreState
-from mesyx_core.journal.tables import BLOB, LOG, STORE
+from mesyx_core.journal.tables import BLOB, LOG, SHIFT, STORE
 from mesyx_core.record.entry import Origin
 
 
 def load(connection: Connection, blobs: Blobs) -> tuple[Stores, int]:
     """The stores held, and the number that the next log gets. Raises Unreadable."""
     try:
-        stores, next_log = read(connection)
         _sweep(connection, blobs)
+        stores, next_log = read(connection)
     except SQLAlchemyError as error:
         raise unreadable(error) from None
     return stores, next_log
@@ -45,6 +46,16 @@ def _sweep(connection: Connection, blobs: Blobs) -> None:
     awaited = set(connection.scalars(select(BLOB.c.hash).distinct().where(BLOB.c.held == 0)))
     held = blobs.sweep(wanted, awaited)
     for hash in held & awaited:
-        connection.execute(update(BLOB).where(BLOB.c.hash == hash).values(held=1))
+        size = blobs.size(hash) or 0
+        for key in hold(connection, hash, size):
+            _weigh(connection, key, size)
     for hash in wanted - awaited - held:
-        connection.execute(update(BLOB).where(BLOB.c.hash == hash).values(held=0))
+        gone = BLOB.c.hash == hash
+        for key, size in connection.execute(select(BLOB.c.key, BLOB.c.size).where(gone)).all():
+            _weigh(connection, key, -size)
+        connection.execute(update(BLOB).where(gone).values(held=0))
+
+
+def _weigh(connection: Connection, key: int, size: int) -> None:
+    """Count a blob that an entry refers to for or against its log."""
+    connection.execute(update(LOG).where(LOG.c.number == key >> SHIFT).values(weight=LOG.c.weight + size))

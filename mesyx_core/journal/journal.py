@@ -29,6 +29,7 @@ from mesyx_core.record.checkpoint import Signer, Trail
 from mesyx_core.record.digest import Head
 from mesyx_core.record.entry import Entry, Kind, Origin, chain_start, check_payload, decode_header
 from mesyx_core.record.payloads import MAX_EARLIER, Earlier, End, Start
+from mesyx_core.record.shape import COUNT_MAX
 
 T = TypeVar("T")
 Picked: TypeAlias = list[tuple[int, Entry]]
@@ -306,10 +307,13 @@ class Journal:
         """Whether it is held whole."""
         return await to_thread.run_sync(self._blobs.has, hash)
 
-    async def lacking(self, store: bytes, *, max_count: int = 1000) -> list[tuple[bytes, int]]:
-        """(hash, size) of blobs that entries refer to and that are not held, smallest first."""
+    async def lacking(
+        self, store: bytes, *, max_count: int = 1000, least: int = 0, most: int = COUNT_MAX
+    ) -> list[tuple[bytes, int]]:
+        """(hash, size) of blobs that entries refer to and that are not held, smallest first; of such from `least` to
+        `most` bytes only. The size is what an entry names; it may be false."""
         numbers = [state.number for state in self._store(store).logs.copy().values()]
-        return await self._reader.lacking(numbers, max_count)
+        return await self._reader.lacking(numbers, max_count, least, most)
 
     async def partial(self, hash: bytes, size: int) -> Partial:
         """Receive a blob, going on where an earlier attempt stopped."""
@@ -350,14 +354,14 @@ class Journal:
         if new and ((state is not None and state.ended) or (log is not None and not log.ended)):
             raise Diverged("entries were offered of a log that this node writes, or that has ended")
         for one in new:
-            transaction.take(origin, one, self._blobs.has)
+            transaction.take(origin, one, self._blobs.size)
         if batch.checkpoint is not None and batch.end and (state is None or state.proved < batch.end):
             transaction.prove(origin, batch.checkpoint)
         return batch.end
 
     async def _arrived(self, blob: Partial) -> None:
         await to_thread.run_sync(self._blobs.arrive, blob.hash)
-        await self._writer.run(partial(catalogue.arrived, hash=blob.hash))
+        await self._writer.run(partial(catalogue.arrived, hash=blob.hash, size=blob.size))
 
     def _tell(self, changes: Sequence[tuple[Origin, int]]) -> None:
         first: Exception | None = None

@@ -112,11 +112,12 @@ class Reader:
             lambda connection: {key: value for key, value in connection.exec_driver_sql(self._rows, (space,))}
         )
 
-    async def lacking(self, logs: Sequence[int], most: int) -> list[tuple[bytes, int]]:
+    async def lacking(self, logs: Sequence[int], count: int, least: int, most: int) -> list[tuple[bytes, int]]:
         def read(connection: Connection) -> list[tuple[int, bytes]]:
             wanted = frozenset(logs)
-            found = connection.execute(select(BLOB.c.hash, BLOB.c.key, BLOB.c.size).where(text("held = 0")))
-            return sorted({(size, hash) for hash, key, size in found if key >> SHIFT in wanted})[:most]
+            named = select(BLOB.c.hash, BLOB.c.key, BLOB.c.size).where(text("held = 0"))
+            found = connection.execute(named.where(BLOB.c.size.between(least, most)))
+            return sorted({(size, hash) for hash, key, size in found if key >> SHIFT in wanted})[:count]
 
         return [(hash, size) for size, hash in await self._run(read)]
 

@@ -90,13 +90,17 @@ class Transaction:
         self.signing[origin] = log
         return state.seq + 1
 
-    def take(self, origin: Origin, taken: Taken, held: Callable[[bytes], bool]) -> None:
-        """Add a received entry, whose place in the log was checked."""
+    def take(self, origin: Origin, taken: Taken, held: Callable[[bytes], int | None]) -> None:
+        """Add a received entry, whose place in the log was checked. `held` gives a blob's size, if it is here: one that
+        is not weighs nothing, whatever size the entry names."""
         state = self.log(origin) or self.begin(origin)
-        weight = len(taken.header) + len(taken.payload or b"") + sum(taken.blobs.values())
+        sizes = {hash: held(hash) for hash in taken.blobs}
+        weight = len(taken.header) + len(taken.payload or b"") + sum(size or 0 for size in sizes.values())
         self._add(origin, state, taken.kind, taken.header, taken.id, taken.payload, weight)
         key = state.number << SHIFT | (state.seq + 1)
-        self.refs.extend((hash, key, size, int(held(hash))) for hash, size in taken.blobs.items())
+        for hash, named in taken.blobs.items():
+            size = sizes[hash]
+            self.refs.append((hash, key, named, 0) if size is None else (hash, key, size, 1))
 
     def prove(self, origin: Origin, checkpoint: bytes) -> None:
         """Keep a checkpoint of the log's last entry."""

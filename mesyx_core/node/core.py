@@ -28,6 +28,7 @@ from mesyx_core.api import (
     Verdict,
 )
 from mesyx_core.config import Config
+from mesyx_core.exchange.fetch import Room as Fetched
 from mesyx_core.exchange.join import Joining
 from mesyx_core.exchange.service import Exchange
 from mesyx_core.journal import Draft, Journal, Log, PendingBlob
@@ -87,6 +88,7 @@ class Node:
             on_joined=self._joined,
             on_blob=self.mailboxes.blob_arrived,
             on_branch=self.stores.branched,
+            room=Fetched(config.node.body_limit, self.room),
         )
         self.intake = Intake(
             route=self._route,
@@ -94,7 +96,7 @@ class Node:
             blobs=BlobSource(journal, self.key.public),
             room=Room(
                 usage=journal.usage,
-                free=lambda: shutil.disk_usage(self.home.state).free,
+                free=self._free,
                 quota=config.node.store_quota,
                 reserve=config.node.disk_reserve,
                 monotonic=time.monotonic,
@@ -187,6 +189,13 @@ class Node:
         if store is None or not store.authority.may(self.key.public, "accept"):
             return None
         return store.sealer
+
+    def _free(self) -> int:
+        return shutil.disk_usage(self.home.state).free
+
+    def room(self) -> int:
+        """Bytes that may come to the disk until its reserve is reached; below zero when it is used."""
+        return self._free() - self.config.node.disk_reserve
 
     def _filters(self) -> Mapping[str, Filter]:
         return FilterInstances(self)

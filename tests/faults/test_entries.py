@@ -16,10 +16,12 @@ import pytest
 from mesyx_core.exchange import frames
 from mesyx_core.exchange.compare import Comparison
 from mesyx_core.exchange.ending import VIOLATED
+from mesyx_core.exchange.fetch import Room
 from mesyx_core.exchange.flow import DIVERGED
 from mesyx_core.exchange.talk import Talk
 from mesyx_core.record.checkpoint import Checkpoint, sign
 from mesyx_core.record.entry import Header, chain_over, chain_start, entry_id
+from mesyx_core.record.shape import COUNT_MAX
 from mesyx_core.vault import manifest
 from mesyx_core.vault.nodekey import NodeKey
 from tests.faults import fault
@@ -129,6 +131,33 @@ async def test_a_blob_that_is_not_the_one_named_is_not_kept_and_another_peer_bri
     cluster.connect(laptop, victim)
     await until(lambda: victim.journal.has_blob(digest))
     assert await victim.journal.read_blob(digest, 0, 1 << 20) == GOOD
+
+
+@fault("blob-boundless")
+async def test_a_blob_is_not_asked_for_and_not_counted_by_a_size_that_is_made_up(attacker: Attacker) -> None:
+    cluster, victim = attacker.cluster, attacker.victim
+    good, boundless = hashlib.sha256(GOOD).digest(), bytes(32)
+    asked: list[frames.Ask] = []
+
+    def answer(ask: frames.Ask) -> Sequence[frames.Frame]:
+        asked.append(ask)
+        return [piece(ask)]
+
+    victim.exchange._room = Room(largest=1 << 20)
+    async with attacker.running() as talk, anyio.create_task_group() as group:
+        named = [(boundless, COUNT_MAX), (good, COUNT_MAX), (good, len(GOOD)), (good, 1 << 40), (good, 10)]
+        await talk._stream.send(b"".join(Naming(attacker, blob, size).frame() for blob, size in named))
+        group.start_soon(serve, talk, answer)
+        await until(lambda: victim.journal.has_blob(good))
+        await talk._stream.send(Naming(attacker, good, COUNT_MAX).frame())
+
+        async def left() -> bool:
+            return bool(await victim.journal.lacking(cluster.store) == [(boundless, COUNT_MAX)])
+
+        await until(left)
+        group.cancel_scope.cancel()
+    assert {ask.blob for ask in asked} == {good}
+    assert await victim.journal.usage(cluster.store) < 5 * len(GOOD)
 
 
 @fault("blob-withheld")

@@ -24,7 +24,7 @@ async def doctor(node: Node) -> Any:
 async def _findings(node: Node) -> AsyncIterator[Finding]:
     if not node.live:
         yield finding("warning", "the node is not running", f"start it: mesyx run -c {node.config.file}")
-    for check in (_files, _instances, _stores, _peers, accounts.findings):
+    for check in (_files, _instances, _stores, _bodies, _peers, accounts.findings):
         for one in await check(node):
             yield one
     for one in [*node.outgoing.findings(), *await queue.findings(node), *await twins.findings(node)]:
@@ -118,6 +118,37 @@ async def _stores(node: Node) -> list[Finding]:
         )
         found.append(finding("warning", "this node holds no store yet", hint))
     return found
+
+
+async def _bodies(node: Node) -> list[Finding]:
+    """Bodies that others have and this node does not fetch."""
+    found = []
+    limit, room = node.config.node.body_limit, max(0, node.room())
+    for store in node.stores:
+        large = await node.journal.lacking(store.id, least=limit + 1)
+        if large:
+            found.append(
+                finding(
+                    "warning",
+                    f"{store.name}: {_count(large)} said to be larger than node.body_limit and not fetched; "
+                    f"the largest has {large[-1][1] >> 20} MiB",
+                    "raise node.body_limit to fetch them; where nobody sent so much, a node of the store lies",
+                )
+            )
+        waiting = await node.journal.lacking(store.id, least=room + 1, most=limit) if room < limit else []
+        if waiting:
+            found.append(
+                finding(
+                    "error",
+                    f"{store.name}: {_count(waiting)} not fetched, for the disk has no room for them",
+                    f"make room: {(waiting[0][1] + node.config.node.disk_reserve) >> 20} MiB must be free for the next",
+                )
+            )
+    return found
+
+
+def _count(bodies: list[tuple[bytes, int]]) -> str:
+    return "a large body is" if len(bodies) == 1 else f"{len(bodies)} large bodies are"
 
 
 async def _peers(node: Node) -> list[Finding]:

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
+from mesyx_core.exchange.fetch import Room
 from mesyx_core.exchange.frames import Hello, Same, pack
 
 pytestmark = pytest.mark.anyio
@@ -239,3 +240,43 @@ async def test_what_a_peer_has_is_known_after_it_went_away(cluster: Any) -> None
         assert gateway.exchange.acked(cluster.store, laptop.key.public) == {log.origin[1:]: 5}
         await wire.cut()
         await anyio.sleep(0.05)
+
+
+async def test_a_blob_is_fetched_if_it_is_no_larger_than_wanted_and_once_there_is_room(
+    cluster: Any, wait_until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesyx_core.exchange.fetch.LATER", 0.05)
+    laptop, gateway = await cluster.two()
+    free = 100_000
+    laptop.exchange._room = Room(largest=400_000, free=lambda: free)
+    log = await gateway.begin(cluster.store)
+    small, middle, large = [await gateway.write_blob(log, os.urandom(size)) for size in (50_000, 300_000, 500_000)]
+    cluster.connect(laptop, gateway)
+    await wait_until(lambda: laptop.journal.has_blob(small))
+    usage = await laptop.journal.usage(cluster.store)
+    assert 50_000 < usage < 60_000  # what did not come fills no quota
+    assert not await laptop.journal.has_blob(middle)
+    free = 300_000
+    await wait_until(lambda: laptop.journal.has_blob(middle))
+    assert await laptop.journal.lacking(cluster.store) == [(large, 500_000)]
+    assert 350_000 < await laptop.journal.usage(cluster.store) < 360_000
+
+
+async def test_a_disk_that_fills_up_while_a_blob_comes_ends_no_session(
+    cluster: Any, wait_until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesyx_core.exchange.fetch.LATER", 0.05)
+    laptop, gateway = await cluster.two()
+    looks = 0
+
+    def free() -> int:
+        nonlocal looks
+        looks += 1
+        return 0 if 2 < looks < 10 else 1 << 40
+
+    laptop.exchange._room = Room(free=free)
+    blob = await gateway.write_blob(await gateway.begin(cluster.store), os.urandom(1 << 20))
+    wire = cluster.connect(laptop, gateway)
+    await wait_until(lambda: laptop.journal.has_blob(blob))
+    assert looks > 10
+    assert not wire.ended.is_set()

@@ -72,13 +72,16 @@ async def test_a_start_sweeps_what_no_entry_refers_to(tmp_path: Path) -> None:
 async def test_a_blob_that_is_gone_is_asked_for_again(tmp_path: Path) -> None:
     async with Journal.open(tmp_path) as journal:
         hash = await commit_blob(journal, b"data")
+        usage = await journal.usage(STORE)
     (tmp_path / "blobs" / hash.hex()).unlink()
     async with Journal.open(tmp_path) as journal:
         assert await journal.lacking(STORE) == [(hash, 4)]
+        assert await journal.usage(STORE) == usage - 4
         part = await journal.partial(hash, 4)
         await part.append(b"data")
         part.close()
         (tmp_path / "blobs" / "partial" / hash.hex()).rename(tmp_path / "blobs" / hash.hex())
     async with Journal.open(tmp_path) as journal:
         assert await journal.lacking(STORE) == []
+        assert await journal.usage(STORE) == usage
         assert hashlib.sha256(await journal.read_blob(hash, 0, 10)).digest() == hash

@@ -96,6 +96,26 @@ async def test_doctor_says_who_does_not_answer_and_when_it_was_last_heard_of(clu
     assert f"last heard of {time.strftime('%Y-%m-%d')}" in found["what"]
 
 
+async def test_doctor_names_bodies_that_are_not_fetched_and_why(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = cluster.alice.node
+    assert node is not None
+    lacks = [(bytes([n]) * 32, size << 20) for n, size in enumerate((1, 300, 700, 5000))]
+
+    async def lacking(store: bytes, *, max_count: int = 1000, least: int = 0, most: int = 1 << 62) -> Any:
+        return [one for one in lacks if least <= one[1] <= most]
+
+    monkeypatch.setattr(node.journal, "lacking", lacking)
+    monkeypatch.setattr(node, "room", lambda: 200 << 20)
+    found = {one["what"]: one for one in await cluster.alice.ask("doctor")}
+    large = f"{STORE}: a large body is said to be larger than node.body_limit and not fetched; the largest has 5000 MiB"
+    assert "body_limit" in found[large]["remedy"]
+    waiting = found[f"{STORE}: 2 large bodies are not fetched, for the disk has no room for them"]
+    assert waiting["level"] == "error"
+    assert "556 MiB must be free" in waiting["remedy"]
+
+
 async def test_a_summary_tells_nothing_of_other_stores(cluster: Cluster) -> None:
     await answered(cluster.alice, 2)
     await cluster.alice.ask("store.create", name="secret-other", passphrase="another passphrase")
