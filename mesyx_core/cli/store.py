@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 import click
 
+from mesyx_core.cli import members
 from mesyx_core.cli.command import absolute, ask, command, emit, printed
 from mesyx_core.cli.passphrase import given_passphrase
 from mesyx_core.cli.run import OWNER_KEY, PASSPHRASE
@@ -228,6 +229,10 @@ def lock(name: str) -> None:
     """Forget the store's private keys in the running node. Log-ins are told to come again later."""
     ask("store.lock", {"name": name})
     click.echo(f"{name} is locked")
+
+
+for each in members.COMMANDS:
+    store.add_command(each)
 
 
 @click.group()

@@ -133,8 +133,12 @@ class Connection:
 
     async def heads_changed(self) -> None:
         """Our manifests have changed: the peer is judged anew, and told."""
-        if not self._hub.standing().member(self.peer) and (self.running or self.session.dialled):
+        standing = self._hub.standing()
+        if not standing.member(self.peer) and (self.running or self.session.dialled):
             self._fail(NotMember("the peer is not a member of the store any more"))
+            return
+        if self.running and not standing.served(self.peer):
+            self._fail(NotMember("the peer is suspended in the store"))
             return
         if self.running:
             self._tell_heads()
@@ -194,6 +198,7 @@ class Connection:
             self._heard = self._monotonic()
             for frame in self.session.receive(data):
                 await self._handle(frame)
+            self._serving()
             self._compared()
             self._wake()
             self._tell()
@@ -244,7 +249,7 @@ class Connection:
     async def _send_next(self) -> bool:
         """Whether there was anything to send."""
         turn = None
-        if self.running:
+        if self.running and self._hub.standing().served(self.peer):
             if self._serve:
                 await self._serve.one()
             turn = self.session.flow.next()
@@ -284,6 +289,11 @@ class Connection:
         if self.running and not self._started.is_set():
             self._started.set()
             self._hub.switch.joined()
+
+    def _serving(self) -> None:
+        """A member that is suspended hears so by the manifest, before a session runs, and no more than that."""
+        if self.running and not self._hub.standing().served(self.peer):
+            raise NotMember("that node is suspended in the store")
 
     def _blob_taken(self, blob: bytes) -> None:
         self._hub.blob_arrived(blob)

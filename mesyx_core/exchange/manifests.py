@@ -45,6 +45,8 @@ class Manifests:
         elif set(self._theirs) != set(standing.authority.heads):
             self._count()
             self._session.send(Heads(standing.authority.heads))
+        elif not standing.served(self._peer):
+            raise NotMember("this node is suspended in the store")
         else:
             self._session.run(await self._hub.comparison(), self._digest)
 

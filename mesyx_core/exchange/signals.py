@@ -293,7 +293,7 @@ class Switch:
         self.standing: Final = standing
         self.own: Final = Bucket(OWN_RATE, OWN_BURST, signals.monotonic)
         self.relay: Final = Relay(
-            store, signals.key.public, lambda node: standing().member(node), signals.now, signals.monotonic
+            store, signals.key.public, lambda node: standing().served(node), signals.now, signals.monotonic
         )
         self.heard_of: Final[dict[bytes, float]] = {}
         """By node, when a signal of it last came here; Unix seconds."""

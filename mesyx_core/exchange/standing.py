@@ -21,12 +21,19 @@ class Standing:
         self._cuts = {(cut.node, cut.incarnation): cut for cut in authority.effective.cuts}
 
     def member(self, node: bytes) -> bool:
-        """Whether the store is served to this node."""
+        """Whether this node is shown the store's manifests."""
         return self.authority.member(node) is not None
 
+    def served(self, node: bytes) -> bool:
+        """Whether it is served what is in the store: a member that is suspended, without any role, is not."""
+        member = self.authority.member(node)
+        return member is not None and bool(member.roles)
+
     def limit(self, log: Log) -> int:
-        """Up to which number entries of a log are valid: all of a member's, those within its cut of a former one's."""
-        if self.member(log[0]):
+        """Up to which number entries of a log are valid: all of a member's, those within its cut of one that is a
+        member no longer, or suspended.
+        """
+        if self.served(log[0]):
             return ANY
         cut = self._cuts.get(log)
         return cut.seq if cut else 0

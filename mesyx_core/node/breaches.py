@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from mesyx_core.exchange.flow import DIVERGED
+from mesyx_core.exchange.standing import Standing
+from mesyx_core.node import governing, membership
 from mesyx_core.node.finding import Finding, finding
 
 if TYPE_CHECKING:
@@ -19,10 +22,15 @@ BREACH_REMEDY: Final = (
     "give it a new key (`mesyx init` in a new folder)"
 )
 
+BEYOND_REMEDY: Final = (
+    "they came after the owner had ended its logs, and have no effect; if they should count, `mesyx store resume-node` "
+    "or an invitation of that node brings it back"
+)
+
 
 async def findings(node: Node) -> list[Finding]:
     """For `mesyx doctor`."""
-    return _branches(node) + await _violations(node)
+    return _branches(node) + await _beyond(node) + await _violations(node)
 
 
 def _branches(node: Node) -> list[Finding]:
@@ -41,6 +49,24 @@ def _branches(node: Node) -> list[Finding]:
         for store, member in sorted(forked)
         if (held := node.stores.get(store)) is not None
     ]
+
+
+async def _beyond(node: Node) -> list[Finding]:
+    """What was written beyond the place where the owner ended a node's logs."""
+    found = []
+    for store in node.stores:
+        names = governing.known_names(store)
+        standing = Standing(store.authority)
+        over: Counter[bytes] = Counter()
+        for head in await node.journal.heads(store.id):
+            over[head.node] += max(0, head.seq - standing.limit(head[:2]))
+        for member, count in sorted(over.items()):
+            if count:
+                who = membership.called(names, member)
+                entries = "an entry" if count == 1 else f"{count} entries"
+                what = f"{store.name}: {entries} of {who}, which was taken out, are kept aside"
+                found.append(finding("warning", what, BEYOND_REMEDY))
+    return found
 
 
 async def _violations(node: Node) -> list[Finding]:

@@ -186,6 +186,9 @@ class Node:
     def _route(self, address: str) -> Sealer | None:
         found = self.addresses.find(address)
         store = self.stores.get(found) if found is not None else None
+        member = self.stores.member(store) if store is not None else None
+        if member is not None and not member.roles:  # what is suspended may come back
+            raise Temporary("this node is suspended for that recipient's store")
         if store is None or not store.authority.may(self.key.public, "accept"):
             return None
         return store.sealer

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from anyio.to_thread import run_sync
 
@@ -14,7 +14,9 @@ from mesyx_core.node import secrets
 from mesyx_core.node.clock import now
 from mesyx_core.node.secrets import Secrets
 from mesyx_core.node.stores import Store
+from mesyx_core.vault import names
 from mesyx_core.vault.manifest import Manifest, ManifestError, owner_public, sign
+from mesyx_core.vault.names import Names
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -23,6 +25,12 @@ OwnerKey: TypeAlias = bytes
 """The owner's private key."""
 Change: TypeAlias = Callable[[Manifest], Manifest]
 """What is in effect, as it shall be: members, keysets and so on. Lineage and time are not its to set."""
+
+
+class Signer(NamedTuple):
+    owner: OwnerKey
+    held: Secrets | None
+    """The store's private keys, where they are open."""
 
 
 async def govern(node: Node, store: Store, change: Change, *, owner: OwnerKey) -> Manifest:
@@ -63,12 +71,11 @@ def signed(manifest: Manifest, owner: OwnerKey) -> bytes:
 
 def differs(one: Manifest, other: Manifest) -> bool:
     """Whether they say different things, whatever their places in the lineage."""
-    return (
-        replace(
-            one, number=other.number, parents=other.parents, first=other.first, time=other.time, merged=other.merged
-        )
-        != other
-    )
+    return _undated(one) != _undated(other)
+
+
+def _undated(manifest: Manifest) -> Manifest:
+    return replace(manifest, number=2, parents=(bytes(32),), first=bytes(32), time=0, merged=())
 
 
 async def take(node: Node, store: Store, document: bytes) -> bool:
@@ -80,6 +87,38 @@ async def take(node: Node, store: Store, document: bytes) -> bool:
     await node.exchange.manifests_changed(store.id)
     node.manifest_changed(store.id)
     return True
+
+
+def known_names(store: Store, held: Secrets | None = None) -> Names | None:
+    """What people call the store's nodes and keysets; None where no key at hand opens that."""
+    held = held or store.secrets
+    try:
+        return names.open_(store.manifest.names, held.keys() if held is not None else ())
+    except names.NamesError:
+        return None
+
+
+def named(manifest: Manifest, fresh: Names | None) -> Manifest:
+    """With these names, sealed to its client recipients; those of what is gone are left out. None leaves them."""
+    if fresh is None or not manifest.clients:
+        return manifest
+    fresh = fresh.only([member.node for member in manifest.members], [keyset.id for keyset in manifest.keysets])
+    try:
+        return replace(manifest, names=names.seal(fresh, manifest.clients))
+    except names.NamesError as error:
+        raise Refused(f"the names cannot stand in the manifest: {error}", "choose shorter ones") from error
+
+
+async def signer(node: Node, store: Store, by: Mapping[str, str] | None, *, keys: bool = False) -> Signer:
+    """Who signs, as a command says it in `passphrase_file`, `passphrase` and `owner_key`, and the store's private keys
+    where they are open, or `keys` asks for them and they are here.
+    """
+    by = by or {}
+    wanted = keys and node.keyring.has(store.id)
+    owner, held = await unlocked(
+        node, store, by.get("passphrase_file"), by.get("passphrase"), by.get("owner_key"), keys=wanted
+    )
+    return Signer(owner, held)
 
 
 async def owner_key(

@@ -110,7 +110,10 @@ class Delivery:
         self._taken.clear()
 
     async def recipient(self, address: str) -> Verdict:
-        sealer = self._intake.route(address)
+        try:
+            sealer = self._intake.route(address)
+        except Temporary as suspended:
+            return Verdict(word="reject", temporary=True, reason=suspended.what)
         if sealer is None:
             return Verdict(word="reject", reason="no such recipient here")
         store = sealer.store

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import JsonValue
 
 from mesyx_core.api import Refused
-from mesyx_core.node.verbs import accounts, addresses, doctor, health, invitations, logins, queue, stores
+from mesyx_core.node.verbs import accounts, addresses, doctor, health, invitations, logins, members, queue, stores
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -30,6 +30,9 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         "store.unlock": stores.unlock,
         "store.lock": stores.lock,
         "store.add_node": invitations.add_node,
+        "store.remove_node": members.remove_node,
+        "store.suspend_node": members.suspend_node,
+        "store.resume_node": members.resume_node,
         "store.address.add": addresses.add,
         "store.address.remove": addresses.remove,
         "store.address.list": addresses.listing,

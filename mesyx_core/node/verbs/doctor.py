@@ -102,6 +102,16 @@ async def _stores(node: Node) -> list[Finding]:
                     f"mesyx store address add ADDRESS --store {store.name}",
                 )
             )
+        member = node.stores.member(store)
+        if member is None or not member.roles:
+            how = "suspended in" if member is not None else "no member any more of"
+            found.append(
+                finding(
+                    "warning",
+                    f"this node is {how} the store {store.name}",
+                    "its owner says so; if that is wrong, ask there for `mesyx store resume-node`, or invite again",
+                )
+            )
         if await node.journal.usage(store.id) > 0.9 * node.config.node.store_quota:
             found.append(
                 finding(

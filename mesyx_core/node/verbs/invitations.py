@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 from anyio.to_thread import run_sync
@@ -16,10 +16,11 @@ from mesyx_core.exchange import invitation as lines
 from mesyx_core.exchange.frames import About
 from mesyx_core.exchange.invitation import Invitation
 from mesyx_core.exchange.join import Showing
-from mesyx_core.node import governing, handover, secrets
+from mesyx_core.node import governing, handover, membership, secrets
 from mesyx_core.node.clock import now
 from mesyx_core.node.stores import Store
-from mesyx_core.vault.manifest import Manifest, Member, parse
+from mesyx_core.vault.manifest import Cut, Manifest, Member, parse
+from mesyx_core.vault.names import Keys, Names
 from mesyx_core.wire.addresses import normal
 
 if TYPE_CHECKING:
@@ -96,8 +97,11 @@ async def add_node(
     passphrase: str | None = None,
     owner_key: str | None = None,
     addresses: Sequence[str] | None = None,
+    replaces: str | None = None,
 ) -> Any:
-    """Sign a manifest that makes the inviting node a member, and have it take it. Returns once it has."""
+    """Sign a manifest that makes the inviting node a member, in the place of `replaces` if that is given, and have it
+    take it. Returns once it has.
+    """
     store = node.stores.named(name)
     offer = lines.decode_line(invitation)
     if offer.node == node.key.public:
@@ -107,12 +111,20 @@ async def add_node(
     if "client" not in offer.roles:
         keys = "none"  # what is no client has no use for them
     owner, held = await governing.unlocked(node, store, passphrase_file, passphrase, owner_key, keys=keys != "none")
+    names = governing.known_names(store, held)
+    old = await _replaced(node, store, names, replaces)
     identities = handover.chosen(held, store.manifest, keys) if held is not None and keys != "none" else ()
     stream = await _reach(node, offer)
 
+    def changed(manifest: Manifest, about: About, names: Names | None) -> Manifest:
+        manifest = _with_member(manifest, offer, about, addresses)
+        return governing.named(membership.without(manifest, *old) if old else manifest, names)
+
     async def prepare(about: About) -> Showing:
         sealed = handover.sealed(store.id, identities, about.keys) if identities else b""
-        document = await _pending(node, store, offer, about, owner, addresses)
+        called = membership.fresh_name(names, offer.node, about.name)
+        fresh = names.with_node(offer.node, called, cast(Keys, keys)) if names is not None else None
+        document = await _pending(node, store, offer, owner, partial(changed, about=about, names=fresh))
         documents = [*store.documents, document] if document not in store.documents else store.documents
         return Showing(documents, sealed, store.name if "client" in offer.roles else "")
 
@@ -155,17 +167,35 @@ async def _reach(node: Node, offer: Invitation) -> Any:
     raise failure
 
 
-async def _pending(
-    node: Node, store: Store, offer: Invitation, about: About, owner: bytes, addresses: Sequence[str] | None
-) -> bytes:
+async def _replaced(
+    node: Node, store: Store, names: Names | None, said: str | None
+) -> tuple[bytes, tuple[Cut, ...]] | None:
+    """The node whose place another takes, and where its logs end."""
+    if said is None:
+        return None
+    old = membership.find(store, names, said)
+    if old.node == node.key.public:
+        raise Refused("a node cannot replace itself", "run this on another client of the store")
+    return old.node, await membership.cuts(node, store, old.node)
+
+
+async def _pending(node: Node, store: Store, offer: Invitation, owner: bytes, change: governing.Change) -> bytes:
     """The manifest with the node in it; the one that was signed before, if this is another try that still fits."""
     known = await node.rows.get(PENDING, offer.id.hex())
-    if known is not None and (known in store.documents or set(parse(known).parents) == set(store.authority.heads)):
+    if known is not None and known in store.documents:
         return known
-    change = partial(_with_member, offer=offer, about=about, addresses=addresses)
-    document = governing.signed(governing.child(store, change), owner)
+    wanted = governing.child(store, change)
+    if known is not None and _same(parse(known), wanted):
+        return known
+    document = governing.signed(wanted, owner)
     await node.rows.put(PENDING, {offer.id.hex(): document})
     return document
+
+
+def _same(known: Manifest, wanted: Manifest) -> bool:
+    """But for the time, and the names, which are sealed anew each time."""
+    alike = not governing.differs(replace(known, names=b""), replace(wanted, names=b""))
+    return alike and known.parents == wanted.parents
 
 
 def _with_member(current: Manifest, offer: Invitation, about: About, addresses: Sequence[str] | None) -> Manifest:

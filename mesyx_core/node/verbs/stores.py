@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio.to_thread import run_sync
 
 from mesyx_core.api import Busy, Refused
-from mesyx_core.node import secrets
+from mesyx_core.node import governing, secrets
 from mesyx_core.node.clock import now
 from mesyx_core.node.kit import recovery_kit
 from mesyx_core.node.stores import Store, fit_name
@@ -149,7 +149,7 @@ def _state(node: Node, store: Store) -> str:
 async def show(node: Node, name: str) -> Any:
     """What the manifest says, and what is here."""
     store = node.stores.named(name)
-    manifest = store.manifest
+    manifest, names = store.manifest, governing.known_names(store)
     return {
         **_row(node, store),
         "manifest": manifest.number,
@@ -158,6 +158,7 @@ async def show(node: Node, name: str) -> Any:
         "nodes": [
             {
                 "node": member.node.hex(),
+                "name": names.node(member.node).name if names is not None else "",
                 "this": member.node == node.key.public,
                 "roles": sorted(member.roles),
                 "addresses": list(member.addresses),

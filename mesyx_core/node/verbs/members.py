@@ -1,0 +1,89 @@
+"""`mesyx store remove-node`, `suspend-node` and `resume-node`: the owner's word on a store's members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from mesyx_core.api import Refused
+from mesyx_core.node import governing, membership
+from mesyx_core.node.stores import Store
+from mesyx_core.vault.manifest import Manifest, Member
+from mesyx_core.vault.names import Names
+
+if TYPE_CHECKING:
+    from mesyx_core.node.core import Node
+
+SELF: Final = "run this on another client of the store"
+
+
+async def remove_node(node: Node, name: str, member: str, by: Mapping[str, str] | None = None) -> Any:
+    """It is no member any more: it is served nothing, and nothing that it writes from now on counts."""
+    store = node.stores.named(name)
+    owner, held = await governing.signer(node, store, by, keys=True)
+    names = governing.known_names(store, held)
+    gone = _other(node, store, names, member, "remove")
+    ends = await membership.cuts(node, store, gone.node)
+
+    def change(manifest: Manifest) -> Manifest:
+        return governing.named(membership.without(manifest, gone.node, ends), names)
+
+    await governing.govern(node, store, change, owner=owner)
+    return {**_told(store, names, gone), "state": "removed", "logs": len(ends), "reads": reads(store, names, gone)}
+
+
+async def suspend_node(node: Node, name: str, member: str, by: Mapping[str, str] | None = None) -> Any:
+    """It keeps its place and nothing else, until it is resumed."""
+    store = node.stores.named(name)
+    owner, held = await governing.signer(node, store, by)
+    names = governing.known_names(store, held)
+    known = _other(node, store, names, member, "suspend")
+    if not known.roles:
+        raise Refused(f"{member} is suspended already", f"mesyx store resume-node {store.name} {member}")
+    ends = await membership.cuts(node, store, known.node)
+    change = partial(membership.suspended, member=known.node, ends=ends)
+    await governing.govern(node, store, change, owner=owner)
+    return {**_told(store, names, known), "state": "suspended", "logs": len(ends)}
+
+
+async def resume_node(node: Node, name: str, member: str, by: Mapping[str, str] | None = None) -> Any:
+    """It may again what it might before it was suspended."""
+    store = node.stores.named(name)
+    owner, held = await governing.signer(node, store, by)
+    names = governing.known_names(store, held)
+    known = membership.find(store, names, member)
+    before = membership.before_suspension(store, known.node)
+    if known.roles or before is None:
+        raise Refused(f"{member} is not suspended", f"`mesyx store show {store.name}` shows what each node may do")
+    await governing.govern(node, store, partial(membership.resumed, before=before), owner=owner)
+    return {**_told(store, names, known), "state": "resumed", "roles": sorted(before.roles)}
+
+
+def reads(store: Store, names: Names | None, member: Member) -> list[str]:
+    """Ids of the keysets that a client has been given private keys of: what is sealed to them it opens for ever, where
+    it holds or comes by it.
+    """
+    if "client" not in member.roles:
+        return []
+    keys = names.node(member.node).keys if names is not None else "all"
+    kept = [
+        keyset for keyset in store.manifest.keysets if keys == "all" or (keys == "short" and keyset.end is not None)
+    ]
+    return [keyset.id.hex() for keyset in kept]
+
+
+def _other(node: Node, store: Store, names: Names | None, said: str, verb: str) -> Member:
+    member = membership.find(store, names, said)
+    if member.node == node.key.public:
+        raise Refused(f"a node cannot {verb} itself", SELF)
+    return member
+
+
+def _told(store: Store, names: Names | None, member: Member) -> dict[str, Any]:
+    return {
+        "store": store.name,
+        "node": member.node.hex(),
+        "name": membership.called(names, member.node),
+        "manifest": store.manifest.number,
+    }
