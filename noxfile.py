@@ -131,8 +131,9 @@ def kill(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """The campaign of faults, each at every place; notes what came of each. `scenario` has its short form."""
-    long_form(session, "tests/faults")
+    """The campaign of faults, each at every place, or a part of it: `-- tests/faults/test_disk.py`. Notes what came of
+    each. `scenario` has its short form."""
+    long_form(session, *([] if any(a.startswith("tests/") for a in session.posargs) else ["tests/faults"]))
 
 
 def long_form(session: nox.Session, *what: str) -> None:

@@ -286,9 +286,9 @@ def faults_page() -> str:
         "# Faults",
         NOTE,
         "What goes wrong, where, and what must follow. `nox -s faults` tries each of these, most on real nodes and at "
-        "many places; the last column names the fault in `tests/faults.toml` and what came of it when all were last "
-        "tried. Of every fault it also holds that nothing acknowledged is lost, nothing is there twice, and no "
-        "traceback is shown.",
+        "many places; the last column names the fault in `tests/faults.toml` and what came of it when its full "
+        "form last ran, and at which commit. Of every fault it also holds that nothing acknowledged is lost, nothing "
+        "is there twice, and no traceback is shown.",
         "\n".join(["| fault | where | what must follow | outcome |", "| --- | --- | --- | --- |", *rows]),
     ]
     return "\n\n".join(parts) + "\n"

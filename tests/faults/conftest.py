@@ -1,4 +1,4 @@
-"""Writes down the outcome of every fault when the whole campaign has run in its full form."""
+"""Writes down what came of each fault whose tests have all run here in their full form: the campaign may run in parts."""
 
 from __future__ import annotations
 
@@ -6,20 +6,40 @@ from typing import Any
 
 import pytest
 
-from tests.faults import FULL, table
+from tests.faults import FULL, campaign, table
 
-_seen: dict[str, bool] = {}
+_campaign = pytest.StashKey[campaign.Campaign]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_campaign] = campaign.Campaign(campaign.commit() if FULL else "")
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.config.stash[_campaign].leave_out(*named(item))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    for item in session.items:
+        session.config.stash[_campaign].expect(
+            item.nodeid, f"{item.path.name}::{getattr(item, 'originalname', '')}", *named(item)
+        )
+    if any("::" in argument for argument in session.config.args):  # which of a test's cases were named, nobody says
+        session.config.stash[_campaign].leave_out(*(fault.id for fault in table.faults()))
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     report = (yield).get_result()
-    for mark in item.iter_markers("fault"):
-        for id in mark.args:
-            _seen[id] = _seen.get(id, True) and not report.failed
+    item.config.stash[_campaign].saw(item.nodeid, report.passed, last=report.when == "teardown")
 
 
-def pytest_sessionfinish() -> None:
-    if FULL and _seen.keys() == {fault.id for fault in table.faults()}:
-        lines = [f'{id} = "{"passed" if good else "failed"}"' for id, good in sorted(_seen.items())]
-        table.OUTCOMES.write_text("# written by nox -s faults\n" + "\n".join(lines) + "\n", "utf-8")
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if FULL:
+        table.note(session.config.stash[_campaign].came())
+
+
+def named(item: pytest.Item) -> list[str]:
+    """The faults that its test shows."""
+    return [id for mark in item.iter_markers("fault") for id in mark.args]

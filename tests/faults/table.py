@@ -1,10 +1,11 @@
-"""The table of faults, and which test shows each: read from the decorators, so that nothing needs to be imported."""
+"""The table of faults, which test shows each (read from the decorators, so that nothing needs to be imported), and what
+came of each when it was last tried."""
 
 from __future__ import annotations
 
 import ast
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,9 +27,17 @@ def faults() -> list[Fault]:
     return [Fault(**row) for row in tomllib.loads(TABLE.read_text("utf-8"))["fault"]]
 
 
-def outcomes() -> dict[str, str]:
-    """By id, of the last full run."""
-    return dict(tomllib.loads(OUTCOMES.read_text("utf-8"))) if OUTCOMES.exists() else {}
+def outcomes(file: Path = OUTCOMES) -> dict[str, str]:
+    """By id, of each one's last full run."""
+    return dict(tomllib.loads(file.read_text("utf-8"))) if file.exists() else {}
+
+
+def note(came: Mapping[str, str], file: Path = OUTCOMES) -> None:
+    """Beside what other runs noted of other faults."""
+    if came:
+        every = {**outcomes(file), **came}
+        lines = [f'{fault.id} = "{every[fault.id]}"' for fault in faults() if fault.id in every]
+        file.write_text("# written by nox -s faults\n" + "\n".join(lines) + "\n", "utf-8")
 
 
 def tests() -> Iterator[tuple[str, str]]:
