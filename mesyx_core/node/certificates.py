@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from mesyx_core.node.secrets import write_durably
+from mesyx_core.node.durable import write_durably
 from mesyx_core.wire.tls import TlsSettings, self_signed, server_context
 
 

@@ -39,6 +39,7 @@ from mesyx_core.node.clock import now
 from mesyx_core.node.faults import single
 from mesyx_core.node.home import Home
 from mesyx_core.node.instances import Instances, Running
+from mesyx_core.node.keyring import Keyring
 from mesyx_core.node.logins import Logins, Open
 from mesyx_core.node.mailboxes import Mailboxes
 from mesyx_core.node.outgoing import Outgoing
@@ -46,7 +47,8 @@ from mesyx_core.node.peers import Peers
 from mesyx_core.node.remote import Events
 from mesyx_core.node.room import Room
 from mesyx_core.node.rows import SealedRows
-from mesyx_core.node.secrets import Keyring, passphrase
+from mesyx_core.node.secrets import passphrase
+from mesyx_core.node.sightings import Sightings
 from mesyx_core.node.sockets import Doors
 from mesyx_core.node.stores import Stores, fit_name
 from mesyx_core.node.summary import Summaries
@@ -73,6 +75,7 @@ class Node:
         self.instances = Instances(self, instances)
         self.rows = SealedRows(journal, self.key)
         self.keyring = Keyring(self.home.state / "keys")
+        self.sightings = Sightings(self.rows)
         self.stores = Stores(journal, self.key, now, os.urandom)
         self.addresses = Addresses(self.rows)
         self.logins = Logins(self.rows, self.key, self._login, anyio.sleep)
@@ -144,6 +147,7 @@ class Node:
                 Journal.open(home.state / "journal", url=None if url == "sqlite" else url)
             )
             node = cls(config, journal, registry, instances)
+            await run_sync(node.keyring.finish)
             await node.stores.load()
             await node.addresses.load()
             await node.logins.load()

@@ -12,7 +12,7 @@ from typing import Final
 
 from mesyx_core.api.errors import Busy, Misconfigured
 from mesyx_core.config import Config, write_initial
-from mesyx_core.node.secrets import sync_folder, write_durably
+from mesyx_core.node.durable import sync_folder, write_durably
 from mesyx_core.vault.nodekey import NodeKey
 
 KEY_FORM: Final = "mesyx-node-key-1:"

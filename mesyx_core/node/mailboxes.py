@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -26,6 +27,7 @@ from mesyx_core.record import content
 from mesyx_core.record.content import BlobRef
 from mesyx_core.record.ops import Dot
 from mesyx_core.record.outgoing import Submission
+from mesyx_core.vault import age
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -104,6 +106,29 @@ class Mailboxes:
             with anyio.move_on_after(WAIT, shield=True):
                 await done.wait()
             await stack.aclose()
+
+    async def add_keys(self, store: Store, identities: Iterable[str]) -> frozenset[bytes]:
+        """Keep more private keys, durable on return, and open what waits for them where the store is open; ids of those
+        that were not here. Raises as `Keyring.add`.
+        """
+        texts = tuple(identities)
+        added = await run_sync(self._node.keyring.add, store.id, texts)
+        self._use(store, lambda held: (*held, *texts))
+        return added
+
+    async def destroy_keys(self, store: Store, recipients: Iterable[str]) -> frozenset[bytes]:
+        """Destroy private keys and open nothing with them any more; ids of those that were here. Raises Temporary."""
+        gone = frozenset(recipients)
+        self._use(store, lambda held: tuple(text for text in held if age.parse_identity(text).recipient not in gone))
+        return await run_sync(self._node.keyring.destroy, store.id, gone)
+
+    def _use(self, store: Store, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
+        if store.secrets is None or store.account is None:
+            return
+        secrets = replace(store.secrets, identities=change(store.secrets.identities))
+        if secrets != store.secrets:
+            store.secrets = secrets
+            store.account.unlock(secrets.keys())
 
     def blob_arrived(self, store: bytes, blob: bytes) -> None:
         """A message that waited for its body can be opened now."""

@@ -21,6 +21,11 @@ class KeysetError(ValueError):
     """A keyset that cannot be: no or mixed recipients, an empty time frame or range of importance."""
 
 
+def key_id(recipient: str) -> bytes:
+    """Names the private key of a recipient, 32 bytes."""
+    return digest(labels.RECIPIENT, recipient)
+
+
 @dataclass(frozen=True)
 class Keyset:
     """An immutable set of age recipients for a time frame and a range of importance.

@@ -3,6 +3,7 @@
 # Identities
 STORE = "store"  # store id: hash of the first manifest
 KEYSET = "keyset"  # keyset id: hash of its definition
+RECIPIENT = "recipient"  # names a private key: hash of its recipient
 MANIFEST = "manifest"  # manifest hash, and what the owner key signs
 OWNER = "owner"  # commitment to the next owner key
 # Node key file -> derived keys

@@ -14,7 +14,8 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mesyx_core.node.secrets import Keyring, Secrets
+from mesyx_core.node.keyring import Keyring
+from mesyx_core.node.secrets import Secrets
 from mesyx_core.vault import age
 from mesyx_core.vault.age import bech32
 from tests.scenario.cluster import PASSPHRASE, Node, Pair

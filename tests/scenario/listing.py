@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import sqlcipher3.dbapi2 as sqlcipher
 
-from mesyx_core.node.secrets import Keyring
+from mesyx_core.node.keyring import Keyring
 from mesyx_core.vault import age
 from tests.scenario.cluster import PASSPHRASE, Node, Pair
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from mesyx_core.node.secrets import Keyring, Secrets
+from mesyx_core.node.keyring import Keyring
+from mesyx_core.node.secrets import Secrets
 from mesyx_core.vault.age import bech32
 from tests.scenario.cluster import PASSPHRASE, Node, Pair, client, cluster, free_port, wait_for
 from tests.scenario.leaks import files, private_keys

@@ -17,23 +17,23 @@ from mesyx_core.api import Refused
 from mesyx_core.cli import app, exits, store
 from mesyx_core.node import home, verbs
 from mesyx_core.node.core import Node
-from mesyx_core.node.secrets import Keyring
+from mesyx_core.node.keyring import Keyring
 from mesyx_core.vault import age
 from tests.unit.node.killed import KILLED, command, ended, start
 
 PHRASE = "a passphrase"
 STEPS = [
     "mesyx_core.node.verbs.stores:recovery_kit",
-    "mesyx_core.node.secrets:Keyring.save",
-    "mesyx_core.node.secrets:write_durably",
-    "mesyx_core.node.secrets:Keyring.keep_kit",
+    "mesyx_core.node.keyring:Keyring.save",
+    "mesyx_core.node.durable:write_durably",
+    "mesyx_core.node.keyring:Keyring.keep_kit",
     "mesyx_core.journal.journal:Journal.add_store",
     "mesyx_core.node.verbs.stores:_made",
     "mesyx_core.cli.store:_sync_name",
     "mesyx_core.cli.store:emit",
     "mesyx_core.cli.store:printed",
-    "mesyx_core.node.secrets:Keyring._remove",
-    "mesyx_core.node.secrets:Keyring.kit_taken",
+    "mesyx_core.node.keyring:Keyring._remove",
+    "mesyx_core.node.keyring:Keyring.kit_taken",
 ]
 
 

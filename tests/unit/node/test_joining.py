@@ -15,8 +15,9 @@ from mesyx_core import config
 from mesyx_core.api import MesyxError, Refused, Temporary
 from mesyx_core.builtin.memory import pair
 from mesyx_core.exchange.register import Register
-from mesyx_core.node import home, secrets, verbs
+from mesyx_core.node import durable, home, keyring, verbs
 from mesyx_core.node.core import Node
+from mesyx_core.node.secrets import Secrets
 from mesyx_core.node.stores import Stores
 from mesyx_core.vault import age
 
@@ -64,7 +65,7 @@ class Laptops:
         async with self.both() as (one, _):
             return await perform(one, "store.add_node", name="alice", invitation=self.line, passphrase=FIRST, **more)
 
-    async def opened(self, phrase: str = OTHER) -> secrets.Secrets:
+    async def opened(self, phrase: str = OTHER) -> Secrets:
         """What unlocking gives on the second."""
         async with self.both() as (_, two):
             two.live = True
@@ -88,8 +89,8 @@ def run(folder: Path, check: Callable[[Laptops], Awaitable[None]], monkeypatch: 
 
 
 STEPS: list[tuple[Any, str]] = [
-    (secrets.Keyring, "arrive"),
-    (secrets, "write_durably"),
+    (keyring.Keyring, "arrive"),
+    (durable, "write_durably"),
     (Node, "_called"),
     (Stores, "add"),
     (Register, "spend"),
