@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, or_, select, update
 
 from mesyx_core.api import Refused
 from mesyx_core.journal.blobs import Blobs
-from mesyx_core.journal.state import StoreState
-from mesyx_core.journal.tables import BLOB, ENTRY, LOG, MANIFEST, SHIFT, STORE
+from mesyx_core.journal.state import Gone, StoreState
+from mesyx_core.journal.tables import BLOB, ENTRY, GONE, LOG, MANIFEST, MARK, SHIFT, STORE
 from mesyx_core.journal.transaction import Transaction
 from mesyx_core.record.entry import Origin
 from mesyx_core.record.shape import SEQ_MAX
+
+_TOGETHER: Final = 500
 
 
 def add_store(transaction: Transaction, store: bytes, name: str, manifests: Mapping[bytes, bytes]) -> None:
@@ -63,6 +67,8 @@ def remove_store(transaction: Transaction, store: bytes, blobs: Blobs) -> None:
         numbers = [state.number for state in held.logs.values()]
         for number in numbers:
             _run(connection, delete(ENTRY).where(_of(ENTRY, number)))
+            _run(connection, delete(MARK).where(_of(MARK, number)))
+            _run(connection, delete(GONE).where(GONE.c.log == number))
         refs = or_(*(_of(BLOB, number) for number in numbers)) if numbers else None
         if refs is not None:
             gone.extend(connection.scalars(select(BLOB.c.hash).where(refs)))
@@ -86,7 +92,10 @@ def fill(transaction: Transaction, origin: Origin, payloads: Mapping[int, bytes]
 
     def step(connection: Connection) -> None:
         added = 0
+        gone = transaction.gone.get(origin) or transaction.stores.gone(origin)
         for seq, payload in payloads.items():
+            if seq in gone:
+                continue
             there = and_(ENTRY.c.key == (state.number << SHIFT | seq), ENTRY.c.payload.is_(None))
             if connection.execute(update(ENTRY).where(there).values(payload=payload)).rowcount:
                 added += len(payload)
@@ -95,6 +104,56 @@ def fill(transaction: Transaction, origin: Origin, payloads: Mapping[int, bytes]
 
     transaction.steps.append(step)
     return len(payloads)
+
+
+def drop(transaction: Transaction, origin: Origin, seqs: Sequence[int], purged: bool, blobs: Blobs) -> None:
+    """Forget the payloads of entries that are held, and the blobs that no other entry refers to. What was dropped here
+    may be purged later; what was purged stays so."""
+    state = transaction.log(origin)
+    if state is None or not seqs:
+        return
+    transaction.logs[origin] = state
+    transaction.wiping = True
+    gone: list[bytes] = []
+    number = state.number
+
+    def step(connection: Connection) -> None:
+        freed = 0
+        for at in range(0, len(seqs), _TOGETHER):
+            keys = [number << SHIFT | seq for seq in seqs[at : at + _TOGETHER]]
+            there = and_(ENTRY.c.key.in_(keys), ENTRY.c.payload.is_not(None))
+            size = select(func.coalesce(func.sum(func.length(ENTRY.c.payload)), 0)).where(there)
+            freed += int(connection.execute(size).scalar_one())
+            _run(connection, update(ENTRY).where(there).values(payload=None))
+            refs = BLOB.c.key.in_(keys)
+            for hash, length, held in connection.execute(
+                select(BLOB.c.hash, BLOB.c.size, BLOB.c.held).where(refs)
+            ).all():
+                gone.append(hash)
+                freed += length if held else 0
+            _run(connection, delete(BLOB).where(refs))
+        for at in range(0, len(gone), _TOGETHER):
+            some = gone[at : at + _TOGETHER]
+            still = set(connection.scalars(select(BLOB.c.hash).where(BLOB.c.hash.in_(some))))
+            gone[at : at + _TOGETHER] = [hash if hash not in still else b"" for hash in some]
+        now = transaction.logs[origin]
+        transaction.logs[origin] = now._replace(weight=now.weight - freed)
+        known = transaction.gone.get(origin) or transaction.stores.gone(origin)
+        fresh = (
+            Gone(known.dropped.without(seqs), known.purged.with_(seqs))
+            if purged
+            else replace(known, dropped=known.dropped.with_(seq for seq in seqs if seq not in known.purged))
+        )
+        transaction.gone[origin] = fresh
+        for which, bits in enumerate((fresh.dropped, fresh.purged)):
+            _run(connection, delete(GONE).where(GONE.c.log == number, GONE.c.purged == which))
+            if bits.octets:
+                packed = zlib.compress(bits.octets)
+                _run(connection, insert(GONE).values(log=number, purged=which, bits=packed))
+
+    transaction.steps.append(step)
+    transaction.publish.append(lambda: transaction.stores.put_gone(origin, transaction.gone[origin]))
+    transaction.publish.append(lambda: blobs.remove(hash for hash in gone if hash))
 
 
 def arrived(transaction: Transaction, hash: bytes, size: int) -> None:

@@ -33,7 +33,7 @@ from mesyx_core.journal.errors import CommitFailed, InUse, Unreadable
 from mesyx_core.journal.guard import Guard
 from mesyx_core.journal.tables import METADATA
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest migration; a fresh database is made at once and stamped with it."""
 READERS: Final = 4
 _LOCK: Final = 0x6D65737978  # "mesyx"
@@ -99,6 +99,21 @@ class Database:
         if self.dialect.name == "sqlite":
             with suppress(SQLAlchemyError):
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def wipe(self, connection: Connection) -> bool:
+        """Copy all of the write-ahead log and empty it, so that it holds nothing either of what was dropped; False when
+        somebody is reading: then it is to be tried again."""
+        if self.dialect.name != "sqlite":
+            return True
+        try:
+            connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+            try:
+                found = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                connection.exec_driver_sql("PRAGMA busy_timeout = 10000")
+        except SQLAlchemyError:
+            return False
+        return found is not None and found[0] == 0
 
     def settle(self, connection: Connection) -> None:
         """At the end, copy all of the write-ahead log, and empty it."""
@@ -169,6 +184,7 @@ class Database:
                 "wal_autocheckpoint = 16384",  # the writer does it sooner, between commits
                 "journal_size_limit = 67108864",
                 "cache_size = -8192",
+                "secure_delete = ON",  # what is dropped or purged is to be gone
             ]
         for setting in settings:
             raw.execute(f"PRAGMA {setting}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
+from dataclasses import replace
+
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from mesyx_core.journal.blobs import Blobs
 from mesyx_core.journal.catalogue import hold
 from mesyx_core.journal.database import unreadable
-from mesyx_core.journal.state import LogState, Stores, StoreState
-from mesyx_core.journal.tables import BLOB, LOG, SHIFT, STORE
+from mesyx_core.journal.state import Bits, Gone, LogState, Stores, StoreState
+from mesyx_core.journal.tables import BLOB, GONE, LOG, SHIFT, STORE
 from mesyx_core.record.entry import Origin
 
 
@@ -30,6 +33,7 @@ def read(connection: Connection) -> tuple[Stores, int]:
     for number, id, name in connection.execute(select(STORE).order_by(STORE.c.number)):
         stores.put(id, StoreState(number, name))
         ids[number] = id
+    origins: dict[int, Origin] = {}
     highest = 0
     columns = [column for column in LOG.c if column.name != "checkpoint"]
     for number, store, node, incarnation, *state in connection.execute(select(*columns)):
@@ -37,6 +41,11 @@ def read(connection: Connection) -> tuple[Stores, int]:
         log = LogState(number, seq, chain, bool(ended), proved, closed, weight)
         stores.put_log(Origin(ids[store], node, incarnation), log)
         highest = max(highest, number)
+        origins[number] = Origin(ids[store], node, incarnation)
+    for number, purged, bits in connection.execute(select(GONE)):
+        origin = origins[number]
+        found = Bits(zlib.decompress(bits))
+        stores.put_gone(origin, _with(stores.gone(origin), bool(purged), found))
     return stores, highest + 1
 
 
@@ -59,3 +68,7 @@ def _sweep(connection: Connection, blobs: Blobs) -> None:
 def _weigh(connection: Connection, key: int, size: int) -> None:
     """Count a blob that an entry refers to for or against its log."""
     connection.execute(update(LOG).where(LOG.c.number == key >> SHIFT).values(weight=LOG.c.weight + size))
+
+
+def _with(gone: Gone, purged: bool, bits: Bits) -> Gone:
+    return replace(gone, purged=bits) if purged else replace(gone, dropped=bits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from mesyx_core.journal.database import Database, failed
 from mesyx_core.journal.errors import Diverged, InUse, LogEnded
 from mesyx_core.journal.log import Draft, Log, write
 from mesyx_core.journal.reader import Reader
-from mesyx_core.journal.state import LogState, Stores, StoreState
+from mesyx_core.journal.state import Gone, LogState, Stores, StoreState
 from mesyx_core.journal.transaction import Transaction
 from mesyx_core.journal.wake import poster
 from mesyx_core.journal.writer import Writer
@@ -248,9 +248,41 @@ class Journal:
         return held
 
     async def missing(self, origin: Origin, after: int = 0, *, max_count: int = 1000) -> list[int]:
-        """Numbers of entries after `after` whose payload is not held."""
+        """Numbers of entries after `after` whose payload is not held, and wanted."""
         state = self._stores.log(origin)
-        return [] if state is None else await self._reader.missing(state.number, after, max_count)
+        gone = self._stores.gone(origin)
+        return [] if state is None else await self._reader.missing(state.number, after, max_count, gone)
+
+    async def drop(self, origin: Origin, seqs: Iterable[int]) -> None:
+        """Forget payloads, and blobs that only they refer to, on this node alone: they are not asked for again. The
+        database's files hold them no longer as soon as nobody reads what was before."""
+        await self._drop(origin, seqs, purged=False)
+
+    async def purge(self, origin: Origin, seqs: Iterable[int]) -> None:
+        """The same for good: whether they may be purged is the caller's to check."""
+        await self._drop(origin, seqs, purged=True)
+
+    async def _drop(self, origin: Origin, seqs: Iterable[int], purged: bool) -> None:
+        state, gone = self._stores.log(origin), self._stores.gone(origin)
+        known = gone.purged if purged else gone
+        fresh = [] if state is None else sorted({seq for seq in seqs if 0 < seq <= state.seq and seq not in known})
+        if fresh:
+            work = partial(catalogue.drop, origin=origin, seqs=fresh, purged=purged, blobs=self._blobs)
+            await self._writer.run(work)
+
+    def gone(self, origin: Origin) -> Gone:
+        """What was dropped and purged of a log."""
+        return self._stores.gone(origin)
+
+    async def marks(self, origin: Origin, after: int = 0, *, max_count: int = 10_000) -> list[tuple[int, int]]:
+        """(number, kind) of entries after `after` that say something of others: epoch, close, reseal, purge, veto."""
+        state = self._stores.log(origin)
+        return [] if state is None else await self._reader.marks(state.number, after, max_count)
+
+    def over(self, origin: Origin) -> bool:
+        """Whether nothing follows in a log: it has its end, or its node has begun another and named it there."""
+        state = self._stores.log(origin)
+        return state is not None and (state.ended or 0 < state.seq == state.closed)
 
     async def fill(self, origin: Origin, payloads: Sequence[tuple[int, bytes]]) -> int:
         """Add missing payloads; returns how many were new. Raises RecordError when one is not what its header names."""
@@ -261,7 +293,8 @@ class Journal:
         headers = await self._reader.headers(state.number, list(wanted))
         for seq, header in headers.items():
             check_payload(decode_header(header), wanted[seq])
-        found = {seq: wanted[seq] for seq in sorted(headers)}
+        gone = self._stores.gone(origin)
+        found = {seq: wanted[seq] for seq in sorted(headers) if seq not in gone}
         size = sum(map(len, found.values()))
         return await self._writer.run(partial(catalogue.fill, origin=origin, payloads=found), size) if found else 0
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -10,7 +11,7 @@ from sqlalchemy import BindParameter, Connection, Engine, bindparam, select, tex
 from sqlalchemy.exc import SQLAlchemyError
 
 from mesyx_core.journal.database import READERS, Statements, unreadable
-from mesyx_core.journal.tables import BLOB, ENTRY, LOG, MANIFEST, ROW, SHIFT
+from mesyx_core.journal.tables import BLOB, ENTRY, LOG, MANIFEST, MARK, ROW, SHIFT
 from mesyx_core.record.entry import Entry, entry_id
 
 T = TypeVar("T")
@@ -75,14 +76,22 @@ class Reader:
 
         return await self._run(read)
 
-    async def missing(self, log: int, after: int, most: int) -> list[int]:
+    async def missing(self, log: int, after: int, most: int, gone: Container[int] = ()) -> list[int]:
         def read(connection: Connection) -> list[int]:
             first, last = _span(log, after, _SEQ)
             span = (ENTRY.c.key > first, ENTRY.c.key <= last, ENTRY.c.payload.is_(None))
-            return [
-                key & _SEQ
-                for (key,) in connection.execute(select(ENTRY.c.key).where(*span).order_by(ENTRY.c.key).limit(most))
-            ]
+            rows = connection.execute(select(ENTRY.c.key).where(*span).order_by(ENTRY.c.key))
+            found = list(islice((key & _SEQ for (key,) in rows if key & _SEQ not in gone), most))
+            rows.close()
+            return found
+
+        return await self._run(read)
+
+    async def marks(self, log: int, after: int, most: int) -> list[tuple[int, int]]:
+        def read(connection: Connection) -> list[tuple[int, int]]:
+            first, last = _span(log, after, _SEQ)
+            wanted = select(MARK.c.key, MARK.c.kind).where(MARK.c.key > first, MARK.c.key <= last)
+            return [(key & _SEQ, kind) for key, kind in connection.execute(wanted.order_by(MARK.c.key).limit(most))]
 
         return await self._run(read)
 

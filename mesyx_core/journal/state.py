@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,6 +26,46 @@ class LogState(NamedTuple):
     """Bytes of its entries and blobs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Bits:
+    """A set of entries of one log. Replaced whole, so that any thread may look at it."""
+
+    octets: bytes = b""
+
+    def __contains__(self, seq: object) -> bool:
+        return isinstance(seq, int) and seq >> 3 < len(self.octets) and bool(self.octets[seq >> 3] >> (seq & 7) & 1)
+
+    def with_(self, seqs: Iterable[int]) -> Bits:
+        """These as well."""
+        made = bytearray(self.octets)
+        for seq in seqs:
+            if seq >> 3 >= len(made):
+                made.extend(bytes((seq >> 3) + 1 - len(made)))
+            made[seq >> 3] |= 1 << (seq & 7)
+        return Bits(bytes(made))
+
+    def without(self, seqs: Iterable[int]) -> Bits:
+        """Not these."""
+        made = bytearray(self.octets)
+        for seq in seqs:
+            if seq >> 3 < len(made):
+                made[seq >> 3] &= ~(1 << (seq & 7))
+        return Bits(bytes(made))
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Payloads of a log that nobody here asks for again."""
+
+    dropped: Bits = Bits()
+    """By this node alone: others may hold them, and keep them."""
+    purged: Bits = Bits()
+    """Everywhere, and for ever."""
+
+    def __contains__(self, seq: object) -> bool:
+        return seq in self.purged or seq in self.dropped
+
+
 @dataclass(slots=True)
 class StoreState:
     """A store held, and its logs."""
@@ -33,6 +73,7 @@ class StoreState:
     number: int
     name: str
     logs: dict[Origin, LogState] = field(default_factory=dict)
+    gone: dict[Origin, Gone] = field(default_factory=dict)
     weight: int = 0
 
 
@@ -68,6 +109,16 @@ class Stores:
             before = held.logs.get(origin)
             held.weight += state.weight - (0 if before is None else before.weight)
             held.logs[origin] = state
+
+    def gone(self, origin: Origin) -> Gone:
+        """What is gone of a log."""
+        held = self._stores.get(origin.store)
+        return Gone() if held is None else held.gone.get(origin, Gone())
+
+    def put_gone(self, origin: Origin, gone: Gone) -> None:
+        held = self._stores.get(origin.store)
+        if held is not None:
+            held.gone[origin] = gone
 
     def heads(self, store: bytes) -> list[Head]:
         held = self._stores.get(store)

@@ -8,10 +8,14 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
+from mesyx_core.record.entry import Kind
+
 # SQLite keeps a table in order of its key only if that is called INTEGER.
 _KEY: Final = BigInteger().with_variant(Integer(), "sqlite")
 SHIFT: Final = 40
 """An entry's key is log number << SHIFT | entry number."""
+
+MARKED: Final = frozenset((Kind.EPOCH, Kind.CLOSE, Kind.RESEAL, Kind.PURGE, Kind.VETO))
 
 METADATA: Final = MetaData()
 
@@ -98,6 +102,27 @@ class BlobTable(_Table, table=True):
     held: int = Field(sa_column=Column(Integer, nullable=False))
 
 
+class MarkTable(_Table, table=True):
+    """An entry that says something of others: of a kind in `MARKED`. Found without reading what lies between."""
+
+    __tablename__ = "mark"
+
+    key: int = Field(sa_column=Column(_KEY, primary_key=True, autoincrement=False))
+    kind: int = Field(sa_column=Column(Integer, nullable=False))
+
+
+class GoneTable(_Table, table=True):
+    """Which of a log's payloads are gone for good: a bit for each entry, compressed."""
+
+    __tablename__ = "gone"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    log: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    purged: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    """1 for what is to be gone everywhere; 0 for what only this node has dropped."""
+    bits: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
 class RowTable(_Table, table=True):
     """One of the node's own values, sealed by whoever put it."""
 
@@ -114,4 +139,6 @@ MANIFEST: Final = METADATA.tables["manifest"]
 LOG: Final = METADATA.tables["log"]
 ENTRY: Final = METADATA.tables["entry"]
 BLOB: Final = METADATA.tables["blob"]
+MARK: Final = METADATA.tables["mark"]
+GONE: Final = METADATA.tables["gone"]
 ROW: Final = METADATA.tables["row"]

@@ -13,8 +13,8 @@ from mesyx_core.journal.database import Statements
 from mesyx_core.journal.errors import Diverged
 from mesyx_core.journal.intake import Taken
 from mesyx_core.journal.log import Log, Written
-from mesyx_core.journal.state import LogState, Stores
-from mesyx_core.journal.tables import BLOB, ENTRY, LOG, ROW, SHIFT
+from mesyx_core.journal.state import Gone, LogState, Stores
+from mesyx_core.journal.tables import BLOB, ENTRY, LOG, MARK, MARKED, ROW, SHIFT
 from mesyx_core.record.entry import Kind, Origin, chain_next, chain_start
 from mesyx_core.record.shape import SEQ_MAX
 
@@ -47,13 +47,17 @@ class Transaction:
         self.checkpoints: dict[Origin, bytes] = {}
         self.signing: dict[Origin, Log] = {}
         self.entries: list[tuple[int, bytes, bytes | None]] = []
+        self.marks: list[tuple[int, int]] = []
         self.refs: list[tuple[bytes, int, int, int]] = []
         self.blobs: list[PendingBlob] = []
         self.rows: dict[tuple[str, str], bytes | None] = {}
+        self.gone: dict[Origin, Gone] = {}
         self.steps: list[Callable[[Connection], None]] = []
         """Rare changes, which write for themselves."""
         self.weighty = False
         """Whether nothing must be lost with a damaged write-ahead log either: it is merged at once."""
+        self.wiping = False
+        """Whether something is dropped that must not stay in the write-ahead log."""
         self.publish: list[Callable[[], None]] = []
         """What else to do, in the commit thread, once it is durable."""
         self.changed: dict[Origin, int] = {}
@@ -117,6 +121,8 @@ class Transaction:
         if seq > SEQ_MAX:
             raise Diverged("a log is full")
         self.entries.append((state.number << SHIFT | seq, header, payload))
+        if kind in MARKED:
+            self.marks.append((state.number << SHIFT | seq, kind))
         number, _, chain, _, proved, closed, before = state
         self.logs[origin] = LogState(
             number, seq, chain_next(chain, id), kind == Kind.END, proved, closed, before + weight
@@ -163,6 +169,7 @@ class Transaction:
                 run(sql.move_log, (*values, state.number))
         sql.insert(connection, LOG, new)
         sql.insert(connection, ENTRY, self.entries)
+        sql.insert(connection, MARK, self.marks)
         sql.insert(connection, BLOB, self.refs)
         for (space, key), value in self.rows.items():
             if value is None:

@@ -75,6 +75,8 @@ class Writer:
         self._connection = database.writer()
         self._sql = Sql(Statements(database.dialect))
         self._unmerged = 0
+        self._wiping = False
+        """Whether the write-ahead log still holds what was dropped."""
         self._last = 1
         """How many calls the last group had."""
         self._stale = False
@@ -236,6 +238,7 @@ class Writer:
             raise CommitUnknown("the disk failed while committing", "see the disk's health") from None
         self._next_log = transaction.next_log
         self._unmerged += WAL_BYTES if transaction.weighty else transaction.size
+        self._wiping = self._wiping or transaction.wiping
         transaction.settle()
 
     def _refresh(self, group: list[Job[Any]]) -> bool:
@@ -289,6 +292,8 @@ class Writer:
         self._post(answer)
 
     def _merge(self) -> None:
+        if self._wiping and self._database.wipe(self._connection):
+            self._wiping, self._unmerged = False, 0
         if self._unmerged >= WAL_BYTES:
             self._unmerged = 0
             self._database.merge(self._connection)

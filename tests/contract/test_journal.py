@@ -446,6 +446,95 @@ async def test_missing_payloads_are_told_and_filled_once(opened: Opener) -> None
         await check_chain(target, log.origin)
 
 
+async def test_what_is_dropped_is_not_asked_for_again_and_what_is_purged_never_comes_back(opened: Opener) -> None:
+    async with AsyncExitStack() as stack:
+        source, target = [await stack.enter_async_context(opened(name)) for name in "ab"]
+        log = await begin(source)
+        payloads = [os.urandom(100) for _ in range(5)]
+        await source.commit([(log, sealed(payload)) for payload in payloads])
+        await target.add_store(STORE, "copy")
+        entries, checkpoint = await held(source, log.origin), await source.checkpoint(log.origin) or b""
+        await target.receive(log.origin, 0, chain_start(log.origin), entries, checkpoint)
+        before = await target.usage(STORE)
+        await target.drop(log.origin, [2, 3])
+        await target.purge(log.origin, [3, 4, 99, 0, -1])
+        assert before - await target.usage(STORE) == 300
+        assert await target.missing(log.origin) == []
+        assert await target.fill(log.origin, [(2, payloads[0]), (3, payloads[1]), (4, payloads[2])]) == 0
+        await target.receive(log.origin, 0, chain_start(log.origin), entries, checkpoint)
+        await target.drop(log.origin, [3, 4])
+    async with opened("b") as again:  # it knows after a start, too
+        gone = again.gone(log.origin)
+        assert [seq for seq in range(100) if seq in gone.dropped] == [2]
+        assert [seq for seq in range(100) if seq in gone.purged] == [3, 4]
+        assert [seq for seq, entry in await again.entries(log.origin, 0) if entry.payload is None] == [2, 3, 4]
+        assert await again.missing(log.origin) == []
+        assert before - await again.usage(STORE) == 300
+        await check_chain(again, log.origin)
+
+
+async def test_a_purged_entrys_blob_goes_unless_another_entry_refers_to_it(opened: Opener) -> None:
+    async with opened("a") as journal:
+        log = await begin(journal)
+        alone, shared = journal.new_blob(), journal.new_blob()
+        for blob in (alone, shared):
+            await blob.write(os.urandom(1000))
+            await blob.finish()
+        empty = await journal.usage(STORE)
+        await journal.commit([(log, sealed(b"one")._replace(blobs=(alone, shared)))])
+        again = journal.new_blob()
+        await again.write(await journal.read_blob(shared.hash, 0, 1000))
+        await again.finish()
+        await journal.commit([(log, sealed(b"two", 1)._replace(blobs=(again,)))])
+        await journal.purge(log.origin, [2])
+        assert not await journal.has_blob(alone.hash)
+        assert await journal.has_blob(shared.hash)
+        assert await journal.lacking(STORE) == []
+        await journal.purge(log.origin, [3])
+        assert not await journal.has_blob(shared.hash)
+        assert 0 < await journal.usage(STORE) - empty < 1000
+
+
+async def test_a_dropped_payload_is_in_no_file_of_the_journal(opened: Opener, tmp_path: Path) -> None:
+    async with opened("a") as journal:
+        log = await begin(journal)
+        small, large = os.urandom(200), os.urandom(60_000)
+        await journal.commit([(log, sealed(small)), (log, sealed(large, 1))])
+        await journal.drop(log.origin, [2])
+        await journal.purge(log.origin, [3])
+        parts = [small, *(large[at : at + 100] for at in range(0, 60_000, 1000))]
+
+        def there() -> bool:
+            files = b"".join(file.read_bytes() for file in (tmp_path / "a").iterdir() if file.is_file())
+            return any(part in files for part in parts)
+
+        with anyio.fail_after(20):
+            while there():  # noqa: ASYNC110  (files tell nobody)
+                await anyio.sleep(0.01)
+
+
+async def test_entries_that_say_something_of_others_are_found_alone(opened: Opener) -> None:
+    async with opened("a") as journal:
+        log = await begin(journal)
+        kinds = (Kind.EPOCH, Kind.SEALED, Kind.CLOSE, Kind.RESEAL, Kind.SEALED, Kind.PURGE, Kind.VETO, 99)
+        await journal.commit([(log, Draft(kind, 1, 0, b"", b"x")) for kind in kinds])
+        marked = [(2, Kind.EPOCH), (4, Kind.CLOSE), (5, Kind.RESEAL), (7, Kind.PURGE), (8, Kind.VETO)]
+        assert await journal.marks(log.origin) == marked
+        assert await journal.marks(log.origin, 4, max_count=2) == marked[2:4]
+        assert not journal.over(log.origin)
+        await journal.end_log(log)
+        assert journal.over(log.origin)
+
+
+async def test_a_log_is_over_once_its_node_has_named_it(opened: Opener) -> None:
+    async with opened("a") as journal:
+        first = (await begin(journal)).origin
+    async with opened("a") as journal:
+        assert not journal.over(first)
+        await begin(journal)
+        assert journal.over(first)
+
+
 # --- blobs --------------------------------------------------------------------------------------------------------------
 
 

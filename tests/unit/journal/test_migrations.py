@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, inspect
 from mesyx_core.journal import database, migrate
 from mesyx_core.journal.database import Database
 from mesyx_core.journal.tables import METADATA
+from mesyx_core.record.entry import Header, Kind
 
 MIGRATIONS = Path(migrate.__file__).parent / "migrations"
 
@@ -43,3 +44,16 @@ def test_an_older_database_is_migrated_at_open(tmp_path: Path, monkeypatch: pyte
     place.prepare()
     assert ran == ["upgrade"]
     place.close()
+
+
+def test_marks_are_made_of_the_entries_that_are_there(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'a.db'}", isolation_level="AUTOCOMMIT")
+    kinds = [Kind.START, Kind.EPOCH, Kind.SEALED, Kind.CLOSE, Kind.PURGE]
+    with engine.connect() as connection:
+        migrate.upgrade(connection, "0001")
+        for seq, kind in enumerate(kinds, 1):
+            header = Header(kind, 1, 0, b"", (), 1, b"h" * 32).encode()
+            connection.exec_driver_sql("INSERT INTO entry (key, header) VALUES (?, ?)", (1 << 40 | seq, header))
+        migrate.upgrade(connection)
+        found = connection.exec_driver_sql("SELECT key & 0xff, kind FROM mark ORDER BY key").fetchall()
+    assert [tuple(row) for row in found] == [(2, Kind.EPOCH), (4, Kind.CLOSE), (5, Kind.PURGE)]
