@@ -73,21 +73,21 @@ def choose(
     heard: Mapping[bytes, int],
     *,
     network: str,
-    sender: str,
+    senders: Collection[str],
     now: float,
     only: bytes = b"",
     used: Container[tuple[bytes, bytes]] = frozenset(),
 ) -> Door | None:
-    """The gateway that is granted the sender's address first, then the one heard of last; None when none can be asked
-    now. `used` are (gateway, day) that were asked already; `only` leaves no other choice."""
+    """The gateway that is granted all that a message is sent as first, then the one heard of last; None when none can
+    be asked now. `used` are (gateway, day) that were asked already; `only` leaves no other choice."""
     doors: list[tuple[bool, int, bytes, Day]] = []
     for node, gateway in known.items():
         member = authority.member(node)
         if member is None or "accept" not in member.roles or network not in gateway.networks or only not in (b"", node):
             continue
         day, grants = valid(gateway, now, used), normals(member.addresses)
-        if day is not None and not turns_away(sender, grants):
-            doors.append((granted(sender, grants), heard.get(node, 0), node, day))
+        if day is not None and not any(turns_away(each, grants) for each in senders):
+            doors.append((all(granted(each, grants) for each in senders), heard.get(node, 0), node, day))
     if not doors:
         return None
     _, _, node, day = max(doors)

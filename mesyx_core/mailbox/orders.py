@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mesyx_core.api import Locked, Refused
 from mesyx_core.mailbox import submitting
 from mesyx_core.mailbox.gateways import normals, turns_away
-from mesyx_core.mailbox.outbound import PATIENCE, Part
+from mesyx_core.mailbox.outbound import PATIENCE
 from mesyx_core.mailbox.submissions import Submitted
 from mesyx_core.record.outgoing import Submission
 
@@ -90,10 +90,12 @@ class Orders:
             if one.dropping:
                 raise Refused("it is being dropped", "submit it again")
             member = self._account.authority().member(to)
-            if member is not None and turns_away(one.sender, normals(member.addresses)):
-                raise Refused(
-                    f"that gateway has not granted {one.sender}", "invite there with --address, then add-node here"
-                )
+            grants = normals(member.addresses if member is not None else ())
+            for sender in await self._outbound.senders(one):
+                if turns_away(sender, grants):
+                    raise Refused(
+                        f"that gateway has not granted {sender}", "invite there with --address, then add-node here"
+                    )
             if one.over or any(gateway == to for gateway, _ in one.requests):
                 await self._resubmit(one, to)
             else:
@@ -105,11 +107,9 @@ class Orders:
     async def _hand_over(self, one: Submitted, to: bytes) -> None:
         now = int(self._account.now())
         deadline = one.deadline if one.deadline > now else now + PATIENCE
-        door = await self._outbound.door(one.network, one.sender, to)
-        if door is None:
-            parts: list[Part] = [Submission(one.id, "send", to, b"", deadline, self._outbound.time(one))]
-        else:
-            parts = await self._outbound.request(one, door, deadline)
+        parts = await self._outbound.request(one, deadline, to)
+        if parts is None:
+            parts = [Submission(one.id, "send", to, b"", deadline, self._outbound.time(one))]
         # Should the old one come back, it hears this before it sends anything. No note of it: the new one's counts.
         drop = await self._outbound.ask(one, "drop") if one.day else None
         await self._outbound.commit([*(drop or ())[:1], *parts])

@@ -92,16 +92,24 @@ class Outbound:
         """A new submission's id, and what is to be committed: copy, request if a gateway can be asked now, and note."""
         id, now = self._account.random(ID), int(self._account.now())
         deadline = now + PATIENCE
-        door = await self.door(message.network, message.sender or next(iter(head.authors), ""), by)
+        door = await self.door(message.network, _senders(message, head), by)
         copy = submitting.copy_of(message, id, head.message_id or message.network_id, extra)
         if door is None:
             return id, [copy, Submission(id, "send", by, b"", deadline, now)]
         ask = _send(id, deadline, message, head, list(enumerate(message.recipients)), door)
         return id, [copy, ask, Submission(id, "send", door.gateway, door.day.id, deadline, now)]
 
-    async def request(self, one: Submitted, door: Door, deadline: int) -> list[Part]:
-        """Ask a gateway for what is left of a submission. Raises Locked when its copy cannot be read here."""
+    async def request(
+        self, one: Submitted, deadline: int, only: bytes = b"", used: Collection[tuple[bytes, bytes]] = ()
+    ) -> list[Part] | None:
+        """Ask a gateway for what is left of a submission; None when none can be asked now. Raises Locked when the copy
+        cannot be read here."""
+        if await self.door(one.network, (), only, used) is None:  # before its copy is read
+            return None
         message, head = await self.copy(one)
+        door = await self.door(one.network, _senders(message, head), only, used)
+        if door is None:
+            return None
         left = [(fate.number, message.recipients[fate.number]) for fate in one.left]
         return [
             _send(one.id, deadline, message, head, left, door),
@@ -134,8 +142,15 @@ class Outbound:
             raise Locked("the sender's copy cannot be read here", "unlock its key, or wait until it has come")
         return message, await submitting.head_of(message)
 
+    async def senders(self, one: Submitted) -> tuple[str, ...]:
+        """In whose name it is, as far as that can be read here."""
+        try:
+            return _senders(*await self.copy(one))
+        except Locked:
+            return (one.sender,) if one.network == "mail" and one.sender else ()
+
     async def door(
-        self, network: str, sender: str, only: bytes = b"", used: Collection[tuple[bytes, bytes]] = ()
+        self, network: str, senders: Collection[str], only: bytes = b"", used: Collection[tuple[bytes, bytes]] = ()
     ) -> Door | None:
         """The gateway to ask now, if there is one; see `gateways.choose`."""
         known = await self.gateways()
@@ -144,7 +159,7 @@ class Outbound:
             self._account.authority(),
             await self.heard.times() if len(known) > 1 else {},
             network=network,
-            sender=sender,
+            senders=senders,
             now=self._account.now(),
             only=only,
             used=frozenset(used),
@@ -186,6 +201,11 @@ class Outbound:
                 return query(db)
 
         return await asyncio.to_thread(work)
+
+
+def _senders(message: Message, head: submitting.Head) -> tuple[str, ...]:
+    """In whose name; only mail has addresses that a gateway may grant."""
+    return submitting.senders(message, head) if message.kind == "mail" else ()
 
 
 def _send(

@@ -93,10 +93,10 @@ class Resealing:
     async def seal(self, one: Submitted, only: bytes, deadline: int) -> bool:
         """Seal what is left to a gateway that can take it now; False when none can. Raises Locked without its copy."""
         outbound = self._account.outbound
-        door = await outbound.door(one.network, one.sender, only, one.requests)
-        if door is None:
+        parts = await outbound.request(one, deadline, only, one.requests)
+        if parts is None:
             return False
-        await outbound.commit(await outbound.request(one, door, deadline))
+        await outbound.commit(parts)
         return True
 
     async def check(self) -> None:

@@ -75,6 +75,12 @@ def _address(address: mime.Address) -> str:
     return b"@".join((address.mailbox or b"", address.host or b"")).decode("utf-8", "replace")
 
 
+def senders(message: Message, head: Head) -> tuple[str, ...]:
+    """Every address in whose name a mail is: on its envelope and in its header."""
+    path = str(message.envelope.get("reverse_path", ""))
+    return tuple(dict.fromkeys(each for each in (message.sender, path, *head.authors, *head.claims) if each))
+
+
 def check(message: Message, head: Head, identities: Collection[str]) -> None:
     """Raises Refused for a message to nobody or to too many, from somebody else, or that does not say from whom."""
     if not message.recipients:
@@ -88,8 +94,8 @@ def check(message: Message, head: Head, identities: Collection[str]) -> None:
         raise Refused("the header of this mail is larger than 1 MiB", "send what is in it as text or attachment")
     if message.kind == "mail" and (head.froms != 1 or not head.authors):
         raise Refused("a mail has one From field that says who sends it", "correct it")
-    senders = (*head.authors, *head.claims, message.sender) if message.kind == "mail" else ()
-    if not all(gateways.granted(address, identities) for address in senders if address):
+    claimed = senders(message, head) if message.kind == "mail" else ()
+    if not all(gateways.granted(address, identities) for address in claimed):
         raise Refused("this log-in may not send as that address", remedy)
 
 

@@ -234,8 +234,7 @@ class NodeWays:
         if "mail" not in (message.kind, message.network):
             return ""
         head = await submitting.head_of(replace(message, kind="mail"))
-        claimed = (message.sender, str(message.envelope.get("reverse_path", "")), *head.authors, *head.claims)
-        foreign = any(self._node.addresses.foreign(address, store) for address in claimed if address)
+        foreign = any(self._node.addresses.foreign(each, store) for each in submitting.senders(message, head))
         return FOREIGN if foreign else ""
 
     async def to_clients(self, store: bytes, data: bytes) -> tuple[Log, Draft]:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,6 @@ class Rig:
         self.short = age.Identity.hybrid(b"s" * 32)
         self.keyset = Keyset((self.short.recipient,))
         self.roles = {"mx": "accept", "laptop": "client", "phone": "client", "mx2": "accept", "relay": "exchange"}
-        self.addresses = {"mx": ("alice@example.org",)}
         owner = b"o" * 32
         first = manifest.Manifest(
             owner=manifest.owner_public(owner),
@@ -141,7 +141,7 @@ class Rig:
                     key.public,
                     key.recipient,
                     frozenset((self.roles[name], "exchange")),
-                    addresses=self.addresses.get(name, ()),
+                    addresses=("alice@example.org",) if name == "mx" else (),
                 )
                 for name, key in self.secrets.items()
             ),
@@ -154,6 +154,14 @@ class Rig:
         self.journal: Journal
         self.now: Callable[[], float] = time.time
         self.settled: Callable[[], bool] = lambda: True
+
+    def grant(self, **addresses: str) -> None:
+        """From now on these gateways grant these addresses, separated by spaces."""
+        last = self.authority.effective
+        given = {self.secrets[name].public: tuple(each.split()) for name, each in addresses.items()}
+        members = tuple(replace(each, addresses=given.get(each.node, each.addresses)) for each in last.members)
+        following = replace(last, number=2, parents=(last.hash,), first=self.store, members=members)
+        self.authority = self.authority.accepts(manifest.sign(following, b"o" * 32))
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Rig]:

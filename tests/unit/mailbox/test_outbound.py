@@ -574,6 +574,31 @@ def test_moving_asks_the_other_gateway_for_what_is_not_known_to_be_sent_and_tell
     play(scene)
 
 
+def test_nothing_is_handed_to_a_gateway_that_would_turn_its_sender_away(play):
+    async def scene(rig):
+        rig.grant(mx="alice@example.org shop@example.org", mx2="alice@example.org")
+        mx, other = await Gateway(rig, "mx").begin(), await Gateway(rig, "mx2").begin()
+        other.day()
+        await other.publish()
+        async with rig.account(await rig.node("laptop")) as account:
+            await until(account.outbound.gateways)
+            as_shop = mail(body=Bytes(b"From: shop@example.org\r\nSubject: order\r\n\r\nshipped\r\n"))
+            id = await account.view().submit(as_shop)
+            assert await state(account, id) == "waits"
+            assert await other.requests() == []
+            [kept] = await account.orders.move(other.key, ids=[id])
+            assert (kept.recipients, "not granted shop@example.org" in kept.why) == (0, True)
+            mx.day()
+            await mx.publish()
+            await until(mx.sends)
+            assert await other.requests() == []
+            [kept] = await account.orders.move(other.key, source=mx.key)
+            assert "not granted shop@example.org" in kept.why
+            assert await state(account, id) == "asked"
+
+    play(scene)
+
+
 def test_what_goes_back_to_a_gateway_that_had_it_is_a_submission_of_its_own(play):
     async def scene(rig):
         mx, other = await Gateway(rig, "mx").begin(), await Gateway(rig, "mx2").begin()
@@ -754,7 +779,11 @@ def test_a_receipt_names_no_recipients_beside_those_of_the_sender_s_copy(play):
             # What is sealed again goes to whom the sender named, and to nobody else.
             [(_, request)] = await until(other.sends)
             assert request.numbered == {0: "bob@example.com"}
-            assert await words(account, id) == [("bob@example.com", "asked")]
+
+            async def asked() -> bool:
+                return await words(account, id) == [("bob@example.com", "asked")]
+
+            await until(asked)
             # The same when the receipt was there before the copy.
             before = os.urandom(16)
             await mx.say(day.id, Receipt(before, now, False, tuple(stranger)))
