@@ -14,6 +14,15 @@ from mesyx_core.mailbox import gateways
 from mesyx_core.record import outgoing
 
 HEADER: Final = 1 << 20
+LOOKED: Final = 64 * 1024
+"""Bytes of those fields that say who a mail is from: they are looked into on the event loop."""
+_VALUE: Final = rb"[^\0\v\f\r\n]*+(?:\r\n[ \t][^\0\v\f\r\n]*+)*+(?:\r\n|\Z)"
+_SOUND: Final = re.compile(rb"(?:[!-9;-~]++[ \t]*+:" + _VALUE + rb")*+")
+"""Fields as RFC 5322, section 2.2, has them, and nothing else: no two programs then disagree on their names."""
+_FIELD: Final = re.compile(
+    rb"^((?:resent-)?bcc|from|sender|resent-from|resent-sender|message-id)[ \t]*+:(" + _VALUE + rb")",
+    re.IGNORECASE | re.MULTILINE,
+)
 _SECRET: Final = frozenset((b"bcc", b"resent-bcc"))
 _CLAIMS: Final = frozenset((b"sender", b"resent-from", b"resent-sender"))
 _QUOTED: Final = re.compile(r'"((?>(?:[^"\\]|\\.)*))("?)', re.DOTALL)
@@ -35,29 +44,45 @@ class Head(NamedTuple):
     """Without angle brackets; empty when there is none."""
     secret: tuple[tuple[int, int], ...]
     """Where Bcc stands."""
-    whole: bool
-    """All of the header was looked into."""
+    fault: str = ""
+    """Why it cannot be said for sure what the header names; nothing else is known then."""
 
 
 async def head_of(message: Message) -> Head:
-    """Look into the first MiB of a mail's header; what is no mail has none."""
+    """Look into a mail's header; what is no mail has none."""
+    nothing = Head((), (), 0, "", ())
     if message.kind != "mail":
-        return Head((), (), 0, "", (), True)
-    body = message.body
-    data = b"".join([chunk async for chunk in body.read(0, HEADER)])
-    end = mime.index(data).body_start
-    found = mime.summary(data[:end])
-    fields = mime.header_fields(data, 0, end)
-    froms = [field.value for field in fields if field.name.lower() == b"from"]
+        return nothing
+    header = await _header(message.body)
+    if header is None:
+        return nothing._replace(fault="the header of this mail is larger than 1 MiB")
+    if not _SOUND.fullmatch(header):
+        return nothing._replace(fault="the header of this mail has a line that programs may read in different ways")
+    fields = [(field[1].lower(), field) for field in _FIELD.finditer(header)]
+    open_ = [(name, field) for name, field in fields if name not in _SECRET]
+    if sum(len(field[0]) for _, field in open_) > LOOKED:
+        return nothing._replace(fault="the header of this mail names its sender in more than 64 KiB")
+    found = mime.summary(b"".join(field[0] for name, field in open_ if name not in _CLAIMS))
+    froms = [field[2] for name, field in open_ if name == b"from"]
     authors = [_address(one) for one in found.envelope.from_ if one.host is not None]
     return Head(
         tuple(dict.fromkeys([*authors, *_shown(froms)])) if authors else (),
-        tuple(_shown([field.value for field in fields if field.name.lower() in _CLAIMS])),
+        tuple(_shown(field[2] for name, field in open_ if name in _CLAIMS)),
         len(froms),
         found.message_id,
-        tuple((field.start, field.end) for field in fields if field.name.lower() in _SECRET),
-        body.size <= HEADER or end < HEADER,
+        tuple(field.span() for name, field in fields if name in _SECRET),
     )
+
+
+async def _header(body: Body) -> bytes | None:
+    """All of it, without the empty line; None where its end is not in the first MiB."""
+    data = b"".join([chunk async for chunk in body.read(0, HEADER)])
+    if data.startswith(b"\r\n"):
+        return b""
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        return data if body.size <= HEADER else None
+    return data[: end + 2]
 
 
 def _shown(values: Iterable[bytes]) -> Iterator[str]:
@@ -90,8 +115,8 @@ def check(message: Message, head: Head, identities: Collection[str]) -> None:
     if any(len(address) > outgoing.MAX_ADDRESS for address in message.recipients):
         raise Refused("a recipient's address is too long", "correct it")
     remedy = "send as one of its identities" if identities else "let a gateway grant an address to the store"
-    if message.kind == "mail" and not head.whole:
-        raise Refused("the header of this mail is larger than 1 MiB", "send what is in it as text or attachment")
+    if head.fault:
+        raise Refused(head.fault, "correct it: lines of NAME: VALUE, each ended by CRLF, without control characters")
     if message.kind == "mail" and (head.froms != 1 or not head.authors):
         raise Refused("a mail has one From field that says who sends it", "correct it")
     claimed = senders(message, head) if message.kind == "mail" else ()

@@ -234,6 +234,8 @@ class NodeWays:
         if "mail" not in (message.kind, message.network):
             return ""
         head = await submitting.head_of(replace(message, kind="mail"))
+        if head.fault:
+            return f"5.6.0 {head.fault}"
         foreign = any(self._node.addresses.foreign(each, store) for each in submitting.senders(message, head))
         return FOREIGN if foreign else ""
 
