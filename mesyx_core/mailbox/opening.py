@@ -20,6 +20,7 @@ from mesyx_core.record import content, outgoing, payloads
 from mesyx_core.record.content import BlobRef, Content
 from mesyx_core.record.entry import Entry, Header, Kind, decode_header
 from mesyx_core.record.payloads import Target
+from mesyx_core.record.powers import may_seal, may_write, overstepped
 from mesyx_core.record.shape import RecordError
 from mesyx_core.vault import labels
 from mesyx_core.vault.authority import Authority
@@ -28,15 +29,6 @@ from mesyx_core.vault.seal import SealError
 
 log = logging.getLogger(__name__)
 
-_MESSAGES: Final = frozenset(("mail", "line", "event", "post"))
-_FROM_ACCEPT: Final = _MESSAGES | {"receipt", "intent", "recipients"}
-_FROM_CLIENT: Final = _MESSAGES | {"op", "snapshot", "submission", "request", "account"}
-_MAY: Final = {
-    Kind.RESEAL: frozenset(("client", "reencrypt")),
-    Kind.PURGE: frozenset(("client", "reencrypt")),
-    Kind.VETO: frozenset(("client",)),
-}
-"""Roles of which a node needs one to write entries of these kinds."""
 _SENT: Final = names.named("Sent")
 _FLAGS: Final = 64
 """Flags that one message may bring."""
@@ -129,15 +121,17 @@ class Opener:
         at = origin << SEQ | seq
         try:
             header = decode_header(entry.header)
+            allowed = roles.at(seq)
+            if allowed and not may_write(header.kind, allowed):
+                return Violation(at, overstepped(Kind(header.kind).name.lower()))
             if header.kind not in (Kind.EPOCH, Kind.SEALED):
-                return _unsealed(at, header.kind, roles.at(seq))
+                return Nothing(at)
             if entry.payload is None:
                 return Later(at, "body")
             if header.kind == Kind.EPOCH:
                 epoch = payloads.decode_epoch(entry.payload)
                 self._seeds.learn(origin, header.epoch, epoch)
                 return NewEpoch(at, header.epoch, epoch)
-            allowed = roles.at(seq)
             if not allowed:
                 return Later(at, "member")
             return self._sealed(origin, seq, header, entry.payload, allowed)
@@ -161,8 +155,8 @@ class Opener:
         opened = content.unpack(data)
         place = (header.epoch, header.index)
         own = "client" in roles
-        if not (own and opened.kind in _FROM_CLIENT) and not ("accept" in roles and opened.kind in _FROM_ACCEPT):
-            return Violation(at, f"a {opened.kind} from a node that may not write one")
+        if not may_seal(opened.kind, roles):
+            return Violation(at, overstepped(opened.kind))
         if opened.kind == "op":
             if not isinstance(opened.value, bytes):
                 return Violation(at, "not in the form it should have")
@@ -218,13 +212,6 @@ class Opener:
             body=pack(text),
         )
         return Letter(arrival, target, inside, place, _copy(message, body) if own else None)
-
-
-def _unsealed(entry: int, kind: int, roles: frozenset[str]) -> Nothing | Violation:
-    may = _MAY.get(Kind(kind)) if kind in set(Kind) else None
-    if may is None or not roles or roles & may:
-        return Nothing(entry)
-    return Violation(entry, f"a {Kind(kind).name.lower()} from a node that may not write one")
 
 
 def _failed(entry: int, error: Exception) -> Later:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from mesyx_core.exchange.flow import DIVERGED
 from mesyx_core.exchange.standing import Standing
 from mesyx_core.node import governing, membership
 from mesyx_core.node.finding import Finding, finding
+from mesyx_core.node.stores import Store
+from mesyx_core.record.entry import Kind, Origin
+from mesyx_core.record.powers import may_write, overstepped
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -72,9 +76,24 @@ async def _beyond(node: Node) -> list[Finding]:
 async def _violations(node: Node) -> list[Finding]:
     found = []
     for store in node.stores:
-        if store.account is not None:
-            for (member, what), count in sorted((await store.account.violations()).items()):
-                entries = "an entry" if count == 1 else f"{count} entries"
-                who = member.hex()[:16]
-                found.append(finding("warning", f"{store.name}: the node {who} wrote {entries}: {what}", BREACH_REMEDY))
+        names = governing.known_names(store)
+        wrong = await store.account.violations() if store.account is not None else await _visible(node, store)
+        for (member, what), count in sorted(wrong.items()):
+            entries = "an entry" if count == 1 else f"{count} entries"
+            who = membership.called(names, member)
+            found.append(finding("warning", f"{store.name}: {who} wrote {entries}: {what}", BREACH_REMEDY))
+    return found
+
+
+async def _visible(node: Node, store: Store) -> Mapping[tuple[bytes, str], int]:
+    """What a node that cannot open entries sees of those that overstep their writer's roles."""
+    found: Counter[tuple[bytes, str]] = Counter()
+    for head in await node.journal.heads(store.id):
+        after = 0
+        while marks := await node.journal.marks(Origin(store.id, *head[:2]), after):
+            after = marks[-1][0]
+            for seq, kind in marks:
+                roles = store.authority.roles(head.node, head.incarnation, seq)
+                if roles and not may_write(kind, roles):
+                    found[head.node, overstepped(Kind(kind).name.lower())] += 1
     return found

@@ -113,6 +113,7 @@ class Mailboxes:
         """
         texts = tuple(identities)
         added = await run_sync(self._node.keyring.add, store.id, texts)
+        await self._node.sightings.back(store.id, added)
         self._use(store, lambda held: (*held, *texts))
         return added
 

@@ -18,7 +18,7 @@ from anyio.to_thread import run_sync
 from mesyx_core import config as configuration
 from mesyx_core import control
 from mesyx_core.api import MesyxError, Refused, Temporary
-from mesyx_core.node import faults, secrets, verbs
+from mesyx_core.node import faults, reach, secrets, verbs
 from mesyx_core.node.core import Node
 from mesyx_core.node.faults import single
 from mesyx_core.plugins import Registry
@@ -66,6 +66,8 @@ async def serve(
         node.live = True
         node.owner_key = owner_key
         node.passphrase_file = passphrase_file
+        named = [path for path in (owner_key, passphrase_file) if path is not None]
+        await run_sync(reach.refuse, node, named)
         await _unlock(node, passphrase_file)
         await _serve(node, ready or _say_ready, stop)
 

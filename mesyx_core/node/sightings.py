@@ -4,7 +4,7 @@ place to look for it. Never the keys themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from mesyx_core.node.clock import now
@@ -25,6 +25,8 @@ class Sighting(NamedTuple):
     """In words, as they follow "last seen": "in the recovery kit", "exported to FILE", "on node X"."""
     time: int
     """When it was seen there last, in Unix seconds."""
+    given_up: bool = False
+    """Whether this node has let it go there, and wants it from nobody else."""
 
 
 class Sightings:
@@ -33,16 +35,29 @@ class Sightings:
     def __init__(self, rows: SealedRows) -> None:
         self._rows = rows
 
-    async def note(self, store: bytes, keys: Iterable[bytes], place: str) -> None:
-        """These keys, by `key_id`, are at this place now."""
-        time = int(now().timestamp())
+    async def note(self, store: bytes, keys: Iterable[bytes], place: str, *, given_up: bool = False) -> None:
+        """These keys, by `key_id`, are at this place now; `given_up`: and here no longer, which is meant so."""
+        seen = Sighting(place[:LONGEST], int(now().timestamp()), given_up)
+        await self._change(store, keys, lambda old: (seen, *(each for each in old if each.place != seen.place)))
+
+    async def back(self, store: bytes, keys: Iterable[bytes]) -> None:
+        """These keys are here again."""
+        await self._change(store, keys, lambda old: tuple(each._replace(given_up=False) for each in old))
+
+    async def given_up(self, store: bytes) -> frozenset[bytes]:
+        """Keys that this node has let go on purpose: moved away, or destroyed."""
+        return frozenset(key for key, seen in (await self.all(store)).items() if any(each.given_up for each in seen))
+
+    async def _change(
+        self, store: bytes, keys: Iterable[bytes], change: Callable[[tuple[Sighting, ...]], tuple[Sighting, ...]]
+    ) -> None:
         changes: dict[str, bytes | None] = {}
         for key in set(keys):
-            old = await self._rows.get(_space(store), key.hex())
-            others = [each for each in _read(old) if each.place != place]
-            seen = [Sighting(place[:LONGEST], time), *others][:MOST]
-            changes[key.hex()] = encode([1, [list(each) for each in seen]])
-        await self._rows.put(_space(store), changes)
+            old = _read(await self._rows.get(_space(store), key.hex()))
+            if (new := change(old)[:MOST]) != old:
+                changes[key.hex()] = encode([1, [list(each) for each in new]])
+        if changes:
+            await self._rows.put(_space(store), changes)
 
     async def all(self, store: bytes) -> Mapping[bytes, tuple[Sighting, ...]]:
         """Of every key that was ever seen, where; the latest first."""

@@ -50,7 +50,7 @@ def letter(number: int = 1) -> bytes:
     return content.pack(made, made.body.data)
 
 
-def try_it(folder: Path, writer: str, forge: Forge, why: str) -> None:
+def try_it(folder: Path, writer: str, forge: Forge, why: str, count: int = 1) -> None:
     """A good mail before and one after are shown; what is forged in between is named as such and nothing else."""
 
     async def scene() -> None:
@@ -61,7 +61,7 @@ def try_it(folder: Path, writer: str, forge: Forge, why: str) -> None:
             forged = await forge(rig, evil)
             await mx.mail([mail(101)])
             async with rig.account(laptop) as account:
-                assert (await settled(account)).violations == 1
+                assert (await settled(account)).violations == count
                 assert await shown(account) == 2
                 assert not await account.view().mailboxes(["Forged"])
                 trace = await account.trace(*forged[:3])
@@ -75,7 +75,7 @@ def test_a_gateway_changes_no_flags_and_no_mailboxes(tmp_path: Path) -> None:
     async def forge(rig: Rig, evil: Writing) -> Any:
         return (await evil.ops([ops.encode(ops.Batch(1, (ops.CreateOp("Forged"),)))]))[0]
 
-    try_it(tmp_path, "mx2", forge, "a op from a node that may not write one")
+    try_it(tmp_path, "mx2", forge, "an op from a node that may not write one")
 
 
 @fault("role-exchange-message")
@@ -83,7 +83,7 @@ def test_a_node_that_only_exchanges_writes_no_messages(tmp_path: Path) -> None:
     async def forge(rig: Rig, evil: Writing) -> Any:
         return await sealed(evil, letter())
 
-    try_it(tmp_path, "relay", forge, "a mail from a node that may not write one")
+    try_it(tmp_path, "relay", forge, "a sealed entry from a node that may not write one", 2)  # and its epoch
 
 
 @fault("role-client-receipt")

@@ -259,7 +259,7 @@ async def test_a_gateway_that_oversteps_its_rights_is_named_by_doctor(tmp_path: 
         await take_in(cluster, 1)
         await inbox(cluster, 1)
         assert not await cluster.view.mailboxes(["Forged"])
-        assert "wrote an entry: a op from a node that may not write one" in await doctor(cluster.alice)
+        assert "wrote an entry: an op from a node that may not write one" in await doctor(cluster.alice)
 
 
 @fault("log-branched")

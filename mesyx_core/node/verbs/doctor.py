@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mesyx_core.node import breaches, twins
+from mesyx_core.node import breaches, reach, twins
 from mesyx_core.node.finding import Finding, finding
 from mesyx_core.node.verbs import accounts, queue
 
@@ -24,7 +24,7 @@ async def doctor(node: Node) -> Any:
 async def _findings(node: Node) -> AsyncIterator[Finding]:
     if not node.live:
         yield finding("warning", "the node is not running", f"start it: mesyx run -c {node.config.file}")
-    for check in (_files, _instances, _stores, _bodies, _peers, accounts.findings):
+    for check in (_files, reach.findings, _instances, _stores, _bodies, _peers, accounts.findings):
         for one in await check(node):
             yield one
     for one in [*node.outgoing.findings(), *await queue.findings(node), *await twins.findings(node)]:

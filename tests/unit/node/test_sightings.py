@@ -9,7 +9,7 @@ import anyio
 from mesyx_core import config
 from mesyx_core.node import home
 from mesyx_core.node.core import Node
-from mesyx_core.node.sightings import KIT, MOST
+from mesyx_core.node.sightings import KIT, MOST, SHREDDED
 
 STORE = b"s" * 32
 KEY, OTHER = b"k" * 32, b"o" * 32
@@ -33,6 +33,11 @@ def test_places_are_remembered_the_latest_first(tmp_path: Path) -> None:
             seen = await node.sightings.all(STORE)
             assert [each.place for each in seen[KEY]] == [KIT, "exported to /media/stick/key.age"]
             assert len(seen[OTHER]) == MOST
+            assert await node.sightings.given_up(STORE) == frozenset()
+            await node.sightings.note(STORE, [OTHER], SHREDDED, given_up=True)
+            assert await node.sightings.given_up(STORE) == {OTHER}
+            await node.sightings.back(STORE, [KEY, OTHER])
+            assert await node.sightings.given_up(STORE) == frozenset()
             assert "stick" not in str(await node.journal.rows(f"keys/{STORE.hex()}"))
 
     anyio.run(main)
