@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesyx_core.api import Bytes, Message, Refused
+from mesyx_core.api import Body, Bytes, Message, Refused
 from mesyx_core.mailbox.submitting import Without, check, head_of, request_of
 
 
@@ -21,7 +21,7 @@ def mail(data: bytes) -> Message:
     return Message(kind="mail", time=datetime.now(UTC), body=Bytes(data))
 
 
-async def whole(body: Without, start: int = 0, stop: int | None = None) -> bytes:
+async def whole(body: Body, start: int = 0, stop: int | None = None) -> bytes:
     return b"".join([chunk async for chunk in body.read(start, stop)])
 
 
