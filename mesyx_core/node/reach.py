@@ -46,7 +46,7 @@ def refuse(node: Node, named: Iterable[Path] = ()) -> None:
     """Raises Misconfigured when a key lies in reach of a node that offers neither to be a client nor to re-encrypt."""
     found = next(within(node, named), None)
     if found is not None:
-        raise Misconfigured(what(found), REMEDY)
+        raise Misconfigured(told(found), REMEDY)
 
 
 def within(node: Node, named: Iterable[Path] = ()) -> Iterator[Reached]:
@@ -66,12 +66,13 @@ def within(node: Node, named: Iterable[Path] = ()) -> Iterator[Reached]:
 async def findings(node: Node) -> list[Finding]:
     """For `mesyx doctor`."""
     found = await run_sync(lambda: list(within(node)))
-    return [finding("error", what(one), REMEDY) for one in found]
+    return [finding("error", told(one), REMEDY) for one in found]
 
 
-def what(found: Reached) -> str:
+def told(found: Reached) -> str:
     """For a person."""
-    return f"{found.path}: a private key of {found.store} lies in reach of this node, which must not be able to read it"
+    what = f"{found.path}: a private key of {found.store} lies in reach of this node, which must not be able to read it"
+    return what
 
 
 REMEDY: Final = 'move it to a client and destroy it here; a node that may have it says so: [node] roles = ["client"]'
