@@ -82,8 +82,9 @@ class Database:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction: committed and durable on a clean exit, otherwise nothing of it is kept. Raises Locked."""
-        with self._writing:
+        """A transaction: committed and durable on a clean exit, otherwise nothing of it is kept. Raises Locked, and
+        Temporary when the disk fails."""
+        with self._writing, _told():
             self._check()
             db = self._writer = self._writer or self._connect()
             try:
@@ -109,8 +110,8 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """One state of the file, whatever is written meanwhile. Raises Locked."""
-        with self._places:
+        """One state of the file, whatever is written meanwhile. Raises Locked, and Temporary when the disk fails."""
+        with self._places, _told():
             self._check()
             try:
                 db = self._idle.pop()
@@ -197,25 +198,36 @@ def _existing(file: Path, key: bytes, version: int) -> Database | None:
     try:
         database = Database(file, key)
     except sqlcipher.OperationalError as error:
-        raise _unread(error) from None
+        raise _failing(error) from None
     except sqlcipher.DatabaseError:
         return None
     try:
         with database.read() as db:
             if db.execute("PRAGMA user_version").fetchone()[0] == version:
                 return database
-    except sqlcipher.OperationalError as error:
+    except Temporary:
         database.close()
-        raise _unread(error) from None
+        raise
     except sqlcipher.DatabaseError:
         pass
     database.close()
     return None
 
 
-def _unread(error: Exception) -> Temporary:
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What SQLite says of the disk, as our own error; what it says of a statement stays a fault of ours."""
+    try:
+        yield
+    except sqlcipher.OperationalError as error:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_ERROR":
+            raise
+        raise _failing(error) from None
+
+
+def _failing(error: Exception) -> Temporary:
     name = getattr(error, "sqlite_errorname", type(error).__name__)
-    return Temporary(f"the index of the mailboxes cannot be read now ({name})", "see disk space, rights and the disk")
+    return Temporary(f"the index of the mailboxes cannot be used now ({name})", "see disk space, rights and the disk")
 
 
 def _unseal(sealed: Path, identities: Sequence[age.Identity]) -> bytes | None:

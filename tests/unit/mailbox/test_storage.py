@@ -1,4 +1,4 @@
-"""What becomes of an index file that cannot be read."""
+"""What becomes of an index file that cannot be read or written."""
 
 from __future__ import annotations
 
@@ -45,4 +45,32 @@ def test_an_index_that_is_damaged_is_made_anew(tmp_path: Path) -> None:
     database = opened(tmp_path / "index")
     with database.read() as db:
         assert db.execute("SELECT count(*) FROM t").fetchone() == (0,)
+    database.close()
+
+
+def test_a_disk_that_fails_under_an_open_index_is_a_reason_to_try_again_later(tmp_path: Path, monkeypatch: Any) -> None:
+    database = opened(tmp_path / "index")
+    with database.write() as db:
+        db.execute("PRAGMA max_page_count = 3")
+    with pytest.raises(Temporary, match="SQLITE_FULL"), database.write() as db:
+        db.execute("INSERT INTO t VALUES (randomblob(100000))")
+
+    def fails(*_: object, **__: object) -> None:
+        raise sqlcipher.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlcipher, "connect", fails)
+        with pytest.raises(Temporary), database.write():
+            pass
+        with pytest.raises(Temporary), database.read():
+            pass
+    with database.write() as db:
+        db.execute("INSERT INTO t VALUES (1)")
+    database.close()
+
+
+def test_a_statement_that_is_wrong_is_not_called_a_failing_disk(tmp_path: Path) -> None:
+    database = opened(tmp_path / "index")
+    with pytest.raises(sqlcipher.OperationalError, match="no such table"), database.read() as db:
+        db.execute("SELECT x FROM u")
     database.close()
