@@ -73,6 +73,10 @@ class Peer(Protocol):
     def local(self) -> bool:
         """On loopback or a Unix socket: plain log-in is allowed."""
 
+    def welcome(self) -> None:
+        """Whoever it is has logged in: the connection stays when the node has too many. Others make room then, those
+        first that have brought least."""
+
 
 class Listener(Protocol):
     """A bound address. Closing it stops new connections; those that are open get until the node's stop deadline."""

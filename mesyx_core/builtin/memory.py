@@ -56,6 +56,9 @@ class MemoryPeer:
     port: Final = 0
     local: Final = True
 
+    def welcome(self) -> None:
+        """Nobody has to make room for it."""
+
 
 class MemoryConfig(BaseModel):
     """`[transport.memory]`"""

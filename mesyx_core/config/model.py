@@ -54,7 +54,8 @@ class NodeConfig(BaseModel):
     """How long, after a start, what waits to be sent waits for a session with another member of its store. A gateway
     that was restored from a backup hears there what it has sent since."""
     connections: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
-    """Connections that all listeners together hold open."""
+    """Connections that all listeners together hold open. With more, who comes gets the place of a stranger that brings
+    next to nothing for ten seconds, or of an address that has many; members, and who has logged in, stay."""
     peer_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """Connections from one address, or from one /64 network in IPv6."""
 

@@ -28,7 +28,7 @@ from .hub import Authorities, Hub, TakeManifest
 from .invitation import Invitation
 from .join import ANSWER_SECONDS, Door, OnJoined, Prepare, redeem
 from .register import Register
-from .session import Session
+from .session import Phase, Session
 from .signals import PATIENCE, Signals, Switch
 from .talk import Talk, ending
 
@@ -134,11 +134,11 @@ class Exchange:
 
     # --- streams ------------------------------------------------------------------------------------------------------
 
-    async def accept(self, stream: ByteStream) -> None:
+    async def accept(self, stream: ByteStream, welcome: Callable[[], None] = lambda: None) -> None:
         """Serve a stream on which another node dialled; returns when it ends, and raises nothing: what went wrong is in
-        `refusals`. The stream is closed."""
+        `refusals`. The stream is closed. `welcome` is called, again and again, once a member's session runs on it."""
         try:
-            await self._accept(stream)
+            await self._accept(stream, welcome)
         except MesyxError as error:
             self.refusals.append(Refusal(self._now(), error.what))
 
@@ -263,7 +263,7 @@ class Exchange:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    async def _accept(self, stream: ByteStream) -> None:
+    async def _accept(self, stream: ByteStream, welcome: Callable[[], None]) -> None:
         stream = await link.accept(stream, self._server_context)
         session = Session(dialled=False, server=self._key.public, nonce=self._random(NONCE_SIZE))
         async with ending(stream, session):
@@ -277,11 +277,24 @@ class Exchange:
             hub = self._hub(asked.store)
             if hub is None:
                 raise NotMember("this node is not a member of the store")
-            await self._run(hub, stream, session, asked.key, asked)
+            await self._run(hub, stream, session, asked.key, asked, welcome)
 
-    async def _run(self, hub: Hub, stream: ByteStream, session: Session, peer: bytes, opened: Open | None) -> None:
+    async def _run(
+        self,
+        hub: Hub,
+        stream: ByteStream,
+        session: Session,
+        peer: bytes,
+        opened: Open | None,
+        welcome: Callable[[], None] = lambda: None,
+    ) -> None:
+        def heard() -> None:
+            self._heard()
+            if session.phase is Phase.RUNNING:
+                welcome()
+
         connection = Connection(
-            hub, stream, session, peer, opened=opened, pace=self._pace, monotonic=self._monotonic, heard=self._heard
+            hub, stream, session, peer, opened=opened, pace=self._pace, monotonic=self._monotonic, heard=heard
         )
         self._connections.add(connection)
         try:

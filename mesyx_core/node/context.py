@@ -20,8 +20,9 @@ from mesyx_core.api import Delivery, Health, Message, Misconfigured, Refused, Ve
 from mesyx_core.node import sockets
 from mesyx_core.node.certificates import ListenerTls, listener_tls
 from mesyx_core.node.clock import now
+from mesyx_core.node.doors import Peer
 from mesyx_core.node.faults import place
-from mesyx_core.node.sockets import Bound, Peer
+from mesyx_core.node.sockets import Bound
 from mesyx_core.wire.tls import TlsSettings
 
 log = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ class InstanceContext:
         if self._instance.kind != "transport":
             raise Refused("only a transport may bring streams of other nodes")
         try:
-            await self._node.exchange.accept(stream)
+            await self._node.exchange.accept(stream, peer.welcome)
         except Exception as error:
             log.error("a session failed: %s at %s", type(error).__name__, place(error))
             await anyio.aclose_forcefully(stream)

@@ -36,6 +36,7 @@ from mesyx_core.journal.journal import RowChange
 from mesyx_core.node.accounts import Accounts
 from mesyx_core.node.addresses import Addresses
 from mesyx_core.node.clock import now
+from mesyx_core.node.doors import Doors
 from mesyx_core.node.faults import single
 from mesyx_core.node.home import Home
 from mesyx_core.node.instances import Instances, Running
@@ -49,7 +50,6 @@ from mesyx_core.node.room import Room
 from mesyx_core.node.rows import SealedRows
 from mesyx_core.node.secrets import passphrase
 from mesyx_core.node.sightings import Sightings
-from mesyx_core.node.sockets import Doors
 from mesyx_core.node.stores import Stores, fit_name
 from mesyx_core.node.summary import Summaries
 from mesyx_core.pipeline import Intake, Sealer

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import socket
 import ssl
-from collections import Counter
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 import anyio
@@ -19,60 +18,16 @@ from anyio.abc import ByteStream, SocketAttribute, SocketListener, SocketStream,
 from anyio.streams.tls import TLSStream
 
 from mesyx_core.api.errors import Misconfigured, Temporary
+from mesyx_core.node.doors import Doors, Peer
 from mesyx_core.node.faults import place
-from mesyx_core.wire.limits import peer_key
 
 HANDSHAKE_SECONDS: Final = 20.0
+_RECEIVED: Final = 128
+"""Where tcp_info has tcpi_bytes_received, of eight bytes (linux/tcp.h)."""
 PAUSE: Final = 0.1
 """Seconds before accepting again when the system has no more descriptors or memory for connections."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who connected."""
-
-    host: str
-    port: int
-
-    @property
-    def local(self) -> bool:
-        return is_loopback(self.host)
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host in ("", "localhost")
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
-
-
-class Doors:
-    """Counts open connections. One of these is shared by all listeners of a node."""
-
-    def __init__(self, total: int, per_peer: int) -> None:
-        self.total = total
-        self.per_peer = per_peer
-        self._open = 0
-        self._peers: Counter[str] = Counter()
-
-    def enter(self, peer: Peer) -> bool:
-        key = peer_key(peer.host)
-        if self._open >= self.total or self._peers[key] >= self.per_peer:
-            return False
-        self._open += 1
-        self._peers[key] += 1
-        return True
-
-    def leave(self, peer: Peer) -> None:
-        key = peer_key(peer.host)
-        self._open -= 1
-        self._peers[key] -= 1
-        if not self._peers[key]:
-            del self._peers[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +96,22 @@ async def serve_streams(
 
     async def handle(stream: SocketStream) -> None:
         peer = _remote(stream)
-        if peer is None or not doors.enter(peer):
+        scope = anyio.CancelScope()
+
+        def end() -> None:
+            transport = getattr(stream, "_transport", None)  # else what waits to be sent would keep it open
+            if transport is not None:
+                transport.abort()
+            scope.cancel()
+
+        if peer is None or not doors.enter(peer, partial(brought, stream.extra(SocketAttribute.raw_socket)), end):
             await anyio.aclose_forcefully(stream)
             return
         try:
-            prepare(stream)
-            async with stream:
-                await on(stream, peer)
+            with scope:
+                prepare(stream)
+                async with stream:
+                    await on(stream, peer)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError):
             return
         except Exception as error:
@@ -163,6 +127,16 @@ async def serve_streams(
     finally:
         for each in sockets:  # at once: whoever starts next may want the same port
             each.close()
+
+
+def brought(connection: Any) -> int:
+    """Bytes that have come over a TCP connection, as the system counts them (tcp_info of tcp(7)); 0 where it does
+    not."""
+    try:
+        told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED + 8)
+        return int.from_bytes(told[_RECEIVED:], sys.byteorder)
+    except (AttributeError, OSError):
+        return 0
 
 
 def prepare(stream: SocketStream) -> None:
@@ -220,8 +194,9 @@ class Doorkeeper(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         remote = transport.get_extra_info("peername") or ("", 0)
         peer = Peer(str(remote[0]), int(remote[1]))
-        if not self._doors.enter(peer):
-            transport.abort()  # type: ignore[attr-defined]  # every stream transport has it
+        abort: Callable[[], None] = transport.abort  # type: ignore[attr-defined]  # every stream transport has it
+        if not self._doors.enter(peer, partial(brought, transport.get_extra_info("socket")), abort):
+            abort()
             return
         inner = self._make(peer)
         lost = inner.connection_lost

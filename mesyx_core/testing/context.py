@@ -33,7 +33,7 @@ from mesyx_core.api import (
     View,
 )
 from mesyx_core.node import sockets
-from mesyx_core.node.sockets import Doors
+from mesyx_core.node.doors import Doors
 from mesyx_core.testing.clock import Clock
 from mesyx_core.testing.intake import Intake
 from mesyx_core.wire.sasl import make_verifier
@@ -47,6 +47,8 @@ class At:
     host: str = "127.0.0.1"
     port: int = 0
     local: bool = True
+
+    welcome: Callable[[], None] = lambda: None
 
     @property
     def address(self) -> str:
@@ -100,6 +102,8 @@ class StandIn:
         """Addresses that were dialled, and by way of whom."""
         self.streams: list[ByteStream] = []
         """What `dial` gave."""
+        self.welcomed = 0
+        """How often a connection was said to be somebody's who has logged in."""
         self.faults: list[Exception] = []
         """What was raised while a connection was served; a node would log its type."""
         self.signals: list[tuple[str, JsonValue]] = []
@@ -157,7 +161,7 @@ class StandIn:
 
         async def noting(stream: ByteStream, peer: Peer) -> None:
             try:
-                await on(stream, At(peer.host, peer.port, self._local))
+                await on(stream, At(peer.host, peer.port, self._local, self._welcome))
             except (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
                 return
             except Exception as error:
@@ -173,7 +177,7 @@ class StandIn:
         self, address: str, protocol: Callable[[Peer], object], *, tls: ssl.SSLContext | None = None
     ) -> Listener:
         host, _, port = address.rpartition(":")
-        make = cast(Callable[[], asyncio.BaseProtocol], lambda: protocol(At(local=self._local)))
+        make = cast(Callable[[], asyncio.BaseProtocol], lambda: protocol(At(local=self._local, welcome=self._welcome)))
         try:
             server = await asyncio.get_running_loop().create_server(make, host, int(port), ssl=tls)
         except OSError:
@@ -182,6 +186,9 @@ class StandIn:
         at = At(host, server.sockets[0].getsockname()[1])
         self.bound.append(at.address)
         return at
+
+    def _welcome(self) -> None:
+        self.welcomed += 1
 
     def tls(self, settings: object) -> Tls:
         assert isinstance(settings, TlsSettings)

@@ -5,6 +5,7 @@ The clock comes as an argument.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -26,9 +27,10 @@ def peer_key(host: str) -> str:
 class Connections:
     """Open connections, overall and per peer. `enter` and `leave` come in pairs."""
 
-    def __init__(self, overall: int, per_peer: int) -> None:
-        self.overall = overall
-        self.per_peer = per_peer
+    def __init__(self, overall: int | None, per_peer: int | None) -> None:
+        """None is no limit."""
+        self.overall = sys.maxsize if overall is None else overall
+        self.per_peer = sys.maxsize if per_peer is None else per_peer
         self._peers: Counter[str] = Counter()
         self._open = 0
 

@@ -142,6 +142,27 @@ def test_who_vanishes_amid_a_message_is_given_up_and_nothing_of_it_is_kept() -> 
     mx(scene, timeouts={"data": 0.3})
 
 
+@fault("sender-drips")
+def test_a_message_that_drips_for_ever_ends_when_its_time_is_over() -> None:
+    async def scene(door: Door) -> None:
+        for begin, drop in ((b"DATA\r\n", b"x"), (b"BDAT 1\r\nx", b"BDAT 1\r\nx")):
+            far = await door.knock()
+            assert (await far.ask(MAIL, TO, begin))[:1] in b"23"
+            answers: set[bytes] = set()
+            with suppress(ConnectionError):
+                while (b"421" not in answers) and not far.reader.at_eof():
+                    far.send(drop)
+                    await asyncio.sleep(0.05)
+                    with suppress(TimeoutError):
+                        answers.add((await asyncio.wait_for(far.reader.readline(), 0.02))[:3])
+            assert b"421" in answers
+            await door.let_go()
+        assert door.node.intake.kept == []
+        await door.serves()
+
+    mx(scene, timeouts={"message": 0.5})
+
+
 @fault("sender-endless", "sender-endless-chunk")
 def test_a_message_without_end_is_cut_off_and_costs_no_memory() -> None:
     async def scene(door: Door) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio.abc import ByteStream
 
@@ -20,7 +21,7 @@ from mesyx_core.api import Temporary
 from mesyx_core.exchange import LinkFailed, Pace, WrongNode, frames, keep, link
 from mesyx_core.exchange.relay import AHEAD
 from mesyx_core.journal import Log
-from mesyx_core.node import sockets
+from mesyx_core.node import doors, sockets
 from mesyx_core.vault.nodekey import NodeKey
 from tests.faults import FULL, fault
 from tests.faults.proxy import FAIR, Fate, Proxy, proxied
@@ -493,6 +494,55 @@ async def test_a_signal_that_was_kept_is_heard_once_also_across_a_restart(
     laptop.exchange.tell(cluster.store, phone.key.public, "typing", 2)
     await until(lambda: len(heard) > 1)
     assert heard == [(phone, 1), (again, 2)]
+
+
+@fault("places-taken")
+async def test_who_says_nothing_makes_room_and_a_member_stays(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doors, "GRACE", 0.1)
+    laptop, gateway = await cluster.two(PATIENT)
+    bound = sockets.bind("127.0.0.1:0")
+    address = sockets.named(bound).address
+    places = doors.Doors(30, 10)
+    strangers: list[socket.socket] = []
+
+    async def serve(stream: ByteStream, peer: doors.Peer) -> None:
+        await gateway.exchange.accept(stream, peer.welcome)
+
+    async def knock(count: int) -> None:
+        """From addresses of their own, so that each has a full share."""
+        for n in range(count):
+            made = socket.create_connection(bound[0].getsockname(), 5, (f"127.0.2.{1 + n}", 0))
+            made.setblocking(False)
+            strangers.append(made)
+            await anyio.lowlevel.checkpoint()
+
+    async def dialled() -> None:
+        with suppress(LinkFailed):
+            stream = await sockets.dial(address)
+            await laptop.exchange.dial(stream, cluster.store, gateway.key.public)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(sockets.serve_streams, bound, places, group, serve)
+        await knock(30)
+        await until(lambda: len(places._inside) == 30)
+        await anyio.sleep(0.2)
+        group.start_soon(dialled)
+        await until(lambda: any(peer.running for peer in gateway.exchange.peers()))
+        sessions = set(gateway.exchange._connections)
+        await until(lambda: any(peer.known for peer in places._inside))
+        for _ in range(3):
+            await anyio.sleep(0.2)
+            await knock(30)
+        log = await laptop.begin(cluster.store)
+        await laptop.write(log, 3)
+        await until(lambda: gateway.exchange.acked(cluster.store, laptop.key.public))
+        assert gateway.exchange._connections == sessions
+        assert len(places._inside) <= 30
+        group.cancel_scope.cancel()
+    for made in strangers:
+        made.close()
 
 
 @fault("tls-downgraded")

@@ -75,7 +75,9 @@ class AccessContract(ListeningContract, defines=True):
             for name, password in ((NAME, "wrong"), ("bob", PASSWORD), (NAME, PASSWORD + "x")):
                 with refused(LoginFailed):
                     await self.login(context, name, password)
+            assert not context.welcomed, "call welcome() of the peer only once somebody has logged in"
             await self.login(context, NAME, PASSWORD)
+            assert context.welcomed, "call welcome() of the peer: else a log-in makes room for strangers"
 
     async def test_a_locked_store_is_for_later_and_not_a_wrong_password(self) -> None:
         async with self.running() as (_, context):

@@ -58,6 +58,7 @@ class Desk:
             return await stream.send(b"no\n")
         except Locked:
             return await stream.send(b"later\n")
+        peer.welcome()
         await stream.send(b"ok\n")
         order = (await lines.receive_until(b"\n", LINE)).decode("utf-8", "replace").split()
         if order == ["read"]:

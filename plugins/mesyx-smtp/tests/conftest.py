@@ -131,6 +131,9 @@ class Peer(NamedTuple):
     port: int
     local: bool = True
 
+    def welcome(self) -> None:
+        pass
+
 
 class Listener(NamedTuple):
     address: str

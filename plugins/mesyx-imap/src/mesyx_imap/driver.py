@@ -140,6 +140,7 @@ class Connection(asyncio.Protocol):
 
     def admitted(self) -> None:
         self._admitted = True
+        self._peer.welcome()
         self._reader.admit()
 
     # --- for the listener ---

@@ -11,7 +11,7 @@ _STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Timeouts(BaseModel):
-    """Seconds of silence before the server gives up on a peer (RFC 5321, section 4.5.3.2)."""
+    """Seconds before the server gives up on a peer (RFC 5321, section 4.5.3.2)."""
 
     model_config = _STRICT
 
@@ -19,6 +19,8 @@ class Timeouts(BaseModel):
     """Seconds between a reply and the end of the next command."""
     data: float = Field(default=180, gt=0, examples=[180])
     """Seconds between two pieces of a message's content."""
+    message: float = Field(default=600, gt=0, examples=[600])
+    """Seconds for a message's content in all, and one more for each 500 bytes of it that have come."""
     tls: float = Field(default=60, gt=0, examples=[60])
     """Seconds for the TLS handshake."""
 
@@ -40,10 +42,10 @@ class ServerConfig(BaseModel):
     """Recipients of one message."""
     errors: int = Field(default=20, ge=1, examples=[20])
     """Refusals, one after the other, that end a connection."""
-    connections: int = Field(default=1000, ge=1, examples=[1000])
-    """Connections in all."""
-    connections_per_peer: int = Field(default=100, ge=1, examples=[100])
-    """Connections from one IPv4 address or IPv6 /64."""
+    connections: int | None = Field(default=None, ge=1, examples=[1000])
+    """Connections in all, where they are to be fewer than `node.connections`."""
+    connections_per_peer: int | None = Field(default=None, ge=1, examples=[20])
+    """Connections from one IPv4 address or IPv6 /64, where they are to be fewer than `node.peer_connections`."""
     messages_per_second: float | None = Field(default=None, gt=0, examples=[10])
     """Messages a second from one peer, on average; no limit if not given."""
     messages_burst: int = Field(default=100, ge=1, examples=[100])

@@ -61,6 +61,11 @@ class Engine(Conversation):
         """Between DATA's 354 and the end of the message, or inside a chunk."""
         return self._state is State.CONTENT or self._state is State.CHUNK
 
+    @property
+    def in_message(self) -> bool:
+        """The same, and between the chunks of a message."""
+        return self.in_content or (self.transaction is not None and self.transaction.chunked)
+
     def greet(self) -> None:
         """Say 220."""
         self._output += f"220 {self._hostname} ESMTP Mesyx\r\n".encode()

@@ -12,6 +12,7 @@ from mesyx_core.api import Delivery, Message, MesyxError, Peer
 from mesyx_smtp import replies, trace
 from mesyx_smtp.engine import Engine
 from mesyx_smtp.events import Close, Content, Event, Login, Recipient, StartTls
+from mesyx_smtp.patience import Patience
 from mesyx_smtp.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ log = logging.getLogger(__name__)
 
 BUFFERED = 256 * 1024
 """Input that waits, in bytes, above which the peer is made to wait."""
+
+
+BUSY = 1.0
+"""Seconds until the watchdog looks again at a session that is at work."""
 
 
 class Session(asyncio.Protocol):
@@ -42,7 +47,7 @@ class Session(asyncio.Protocol):
         self._lost = False
         self.tls = ""
         """Version and cipher, once TLS is on."""
-        self._heard = self._loop.time()
+        self._patience = Patience(server.config.timeouts, engine, self._loop.time())
 
     # --- called by the loop -------------------------------------------------------------------------------------------
 
@@ -63,8 +68,7 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.engine.feed(data)
-        if self.engine.in_content:
-            self._heard = self._loop.time()
+        self._patience.came(len(data), self._loop.time())
         if self._input is not None and self._room is None:
             self._work()
         elif self._reading and self.engine.buffered > BUFFERED:
@@ -113,14 +117,16 @@ class Session(asyncio.Protocol):
     def _watch(self) -> None:
         """The watchdog: looks when a limit could have been passed, and again at the next such time."""
         limits, now = self._server.config.timeouts, self._loop.time()
+        least = 0.0
         if self._closing:
             self._transport.abort()
             return
         if self.busy:
-            self._heard = now
-        left = self._heard + (limits.data if self.engine.in_content else limits.command) - now
+            self._patience.answered(now)
+            least = BUSY
+        left = max(self._patience.left(now), least)
         if left > 0:
-            self._timer = self._loop.call_later(min(left, limits.command, limits.data), self._watch)
+            self._timer = self._loop.call_later(min(left, limits.command, limits.data, limits.message), self._watch)
         else:
             self._timer = self._loop.call_later(limits.command, self._watch)
             self.expire()
@@ -194,7 +200,7 @@ class Session(asyncio.Protocol):
     def _flush(self) -> None:
         data = self.engine.output()
         if data and not self._lost:
-            self._heard = self._loop.time()
+            self._patience.answered(self._loop.time())
             self._transport.write(data)
 
     async def _start_tls(self) -> None:

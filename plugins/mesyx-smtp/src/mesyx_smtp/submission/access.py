@@ -72,6 +72,7 @@ class MemberSession(Session):
                 raise LoginFailed("wrong name or app password")
             self._view = await context.login(name, proof)
             self._member.admitted(self._view.identities)
+            self.peer.welcome()
         except LoginFailed:
             await context.sleep(self._failures.another())
             enough = self._failures.enough
