@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "config": "config",
     "store": "store",
     "node": "node",
+    "keyset": "keyset",
     "login": "login",
     "account": "account",
     "queue": "queue",

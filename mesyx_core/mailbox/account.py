@@ -210,6 +210,16 @@ class Account:
         with self.ledger.database.read() as db:
             return accounts.listing(db)
 
+    async def epochs(self) -> dict[Target, int]:
+        """How many epochs are sealed to each target, of those read so far."""
+
+        def work() -> dict[Target, int]:
+            with self.ledger.database.read() as db:
+                rows = db.execute("SELECT target, target_id, count(*) FROM epoch GROUP BY target, target_id").fetchall()
+            return {Target(kind, id): count for kind, id, count in rows}
+
+        return await asyncio.to_thread(work)
+
     async def account_told(self, name: str, node: bytes) -> int:
         """When something was last said of an account on a node, in Unix seconds; 0 when nothing was."""
 

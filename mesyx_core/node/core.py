@@ -49,9 +49,11 @@ from mesyx_core.node.remote import Events
 from mesyx_core.node.room import Room
 from mesyx_core.node.rows import SealedRows
 from mesyx_core.node.secrets import passphrase
+from mesyx_core.node.sharing import Sharing
 from mesyx_core.node.sightings import Sightings
 from mesyx_core.node.stores import Stores, fit_name
 from mesyx_core.node.summary import Summaries
+from mesyx_core.node.upkeep import Upkeep
 from mesyx_core.pipeline import Intake, Sealer
 from mesyx_core.plugins import Instance, Registry
 from mesyx_core.vault.stream import blob_key
@@ -111,6 +113,8 @@ class Node:
         self.summaries = Summaries(self)
         self.accounts = Accounts(self)
         self.events = Events(self)
+        self.upkeep = Upkeep(self)
+        self.sharing = Sharing(self)
         self.started = time.monotonic()
         self.tasks: TaskGroup | None = None
         self.owner_key: Path | None = None
@@ -238,6 +242,12 @@ class Node:
         self.mailboxes.manifest_changed(store)
         self.peers.refresh()
         self.accounts.refresh()
+        self.keys_changed()
+
+    def keys_changed(self) -> None:
+        """A store was opened, or what its manifest says of keys has changed."""
+        self.upkeep.look()
+        self.sharing.look()
 
     async def _joined(self, joining: Joining) -> None:
         """A client made this node a member. Harmless to repeat; refuses when an address is another store's."""

@@ -81,6 +81,7 @@ class Mailboxes:
         scope, done = anyio.CancelScope(), anyio.Event()
         self._open[store.id] = (stack, scope, done)
         store.account, store.secrets = account, secrets
+        node.keys_changed()
         if node.live:
             assert node.tasks is not None
             node.tasks.start_soon(self._feed, account, scope, done)

@@ -102,6 +102,8 @@ async def _serve(node: Node, ready: Callable[[Node], None], stop: anyio.Event | 
             tasks.start_soon(node.outgoing.run)
             tasks.start_soon(node.exchange.run)
             tasks.start_soon(node.accounts.run)
+            tasks.start_soon(node.upkeep.run)
+            tasks.start_soon(node.sharing.run)
             if stop is None:
                 settle()
             ready(node)

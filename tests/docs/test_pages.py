@@ -25,6 +25,8 @@ PAGES = [
 ]
 FENCE = re.compile(r"(?:<!-- from (?P<file>\S+): (?P<name>\w+) -->\n)?```(?P<kind>\w*)\n(?P<text>.*?)```", re.DOTALL)
 NODE = '[node]\nname = "mx1"\nroles = ["accept"]\n'
+PARTED = re.compile(r"""(?:'[^']*'|"[^"]*"|(?!&&)[^;|'"])+""")
+"""Commands of one line, parted by `&&`, `;` or `|` outside of quotes."""
 OTHER_PLUGINS = {"quiet"}
 
 
@@ -86,7 +88,7 @@ def commands() -> Iterator[tuple[str, str]]:
     for block in blocks("console", "sh"):
         for line in block.text.replace("\\\n", " ").splitlines():
             command = line.removeprefix("$ ").strip()
-            for part in re.split(r"&&|;|\|", command):
+            for part in PARTED.findall(command):
                 words = shlex.split(part, comments=True)
                 if words and Path(words[0]).name == "mesyx":
                     yield str(block), shlex.join(words[1:])

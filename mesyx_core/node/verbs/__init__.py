@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import JsonValue
 
 from mesyx_core.api import Refused
-from mesyx_core.node.verbs import accounts, addresses, doctor, health, invitations, logins, members, queue, stores
+from mesyx_core.node.verbs import (
+    accounts,
+    addresses,
+    doctor,
+    health,
+    invitations,
+    keysets,
+    logins,
+    members,
+    queue,
+    stores,
+)
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -37,6 +48,13 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         "store.address.remove": addresses.remove,
         "store.address.list": addresses.listing,
         "node.invite": invitations.invite,
+        "keyset.list": keysets.listing,
+        "keyset.policy": keysets.set_policy,
+        "keyset.add": keysets.add,
+        "keyset.retire": keysets.retire,
+        "keyset.import": keysets.import_,
+        "keyset.export": keysets.export,
+        "keyset.exported": keysets.exported,
         "login.add": logins.add,
         "login.list": logins.listing,
         "login.remove": logins.remove,

@@ -27,7 +27,12 @@ async def _findings(node: Node) -> AsyncIterator[Finding]:
     for check in (_files, reach.findings, _instances, _stores, _bodies, _peers, accounts.findings):
         for one in await check(node):
             yield one
-    for one in [*node.outgoing.findings(), *await queue.findings(node), *await twins.findings(node)]:
+    for one in [
+        *node.upkeep.findings(),
+        *node.outgoing.findings(),
+        *await queue.findings(node),
+        *await twins.findings(node),
+    ]:
         yield one
     for one in await breaches.findings(node):
         yield one

@@ -59,6 +59,7 @@ async def _store(node: Node, store: Store) -> dict[str, Any]:
     if store.account is not None:
         found["mailbox"] = (await store.account.status())._asdict()
         found["outgoing"] = await queue.summary(node, store)
+        found["keysets"] = node.upkeep.status(store)
     return found
 
 

@@ -13,10 +13,12 @@ from mesyx_core.node import governing, secrets
 from mesyx_core.node.clock import now
 from mesyx_core.node.kit import recovery_kit
 from mesyx_core.node.stores import Store, fit_name
-from mesyx_core.vault import age
+from mesyx_core.vault import age, names
 from mesyx_core.vault.authority import Authority
 from mesyx_core.vault.keyset import Keyset
 from mesyx_core.vault.manifest import Manifest, Member, next_commitment, owner_public, sign
+from mesyx_core.vault.names import KeysetName, Names, NodeName
+from mesyx_core.vault.roster import FALLBACK
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -107,10 +109,9 @@ def _first(node: Node, owner: bytes, following: bytes, short: str, long: str, ow
         addresses=(),
         dial=node.dial_addresses(),
     )
-    keysets = (
-        Keyset((short, long), start=time - 86400, end=time + int(SHORT.total_seconds())),
-        Keyset((long,), fallback=True),
-    )
+    first = Keyset((short, long), start=time - 86400, end=time + int(SHORT.total_seconds()))
+    fallback = Keyset((long,), fallback=True)
+    called = {first.id: KeysetName("first", by_policy=True), fallback.id: KeysetName(FALLBACK)}
     return Manifest(
         owner=owner_public(owner),
         next_owner=next_commitment(owner_public(following)),
@@ -118,8 +119,9 @@ def _first(node: Node, owner: bytes, following: bytes, short: str, long: str, ow
         parents=(),
         time=time,
         members=(me,),
-        keysets=keysets,
+        keysets=(first, fallback),
         clients=(own,),
+        names=names.seal(Names({node.key.public: NodeName(node.config.node.name, "all")}, called), (own,)),
         grace=GRACE,
     )
 
