@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -25,11 +25,13 @@ from mesyx_core.mailbox.opening import Opener
 from mesyx_core.mailbox.orders import Orders
 from mesyx_core.mailbox.outbound import Outbound, Part
 from mesyx_core.mailbox.reading import Reader
+from mesyx_core.mailbox.reencryption import Reencryption
 from mesyx_core.mailbox.resealing import Resealing
-from mesyx_core.mailbox.seeds import Seeds
+from mesyx_core.mailbox.seeds import Seeds, origin_of
 from mesyx_core.mailbox.shelf import Shelf
 from mesyx_core.mailbox.storage import open_database
 from mesyx_core.mailbox.view import AccountView
+from mesyx_core.record.entry import Kind, Origin
 from mesyx_core.record.ops import Dot
 from mesyx_core.record.payloads import Target
 from mesyx_core.vault import age
@@ -50,6 +52,9 @@ class Writer(Protocol):
     async def post(self, parts: Sequence[Part]) -> list[Dot]:
         """Seal what is sent, in one transaction: a message as above, an `Ask` to its recipient of the day alone, a note
         to the client recipients. A body above the inline limit gets a blob for each of them."""
+
+    async def marks(self, entries: Sequence[tuple[Kind, bytes]]) -> list[Dot]:
+        """Entries in clear that say something of others: reseal, purge, veto; all in one transaction."""
 
     @property
     def node(self) -> bytes:
@@ -109,7 +114,7 @@ class Account:
         )
         try:
             self.ledger = Ledger(database, clock)
-            self.seeds = Seeds(store, self.ledger, identities)
+            self.seeds = Seeds(store, self.ledger, identities, authority)
             generation = self.ledger.generation(random)
             self.shelf = Shelf(folder, generation, authority, identities, random, self._made_anew)
             self.ledger.miss({target for target in self.ledger.keysets if not self.shelf.there(target)})
@@ -118,13 +123,17 @@ class Account:
             raise
         self.reader = Reader(journal, store, self.ledger, self.seeds)
         self.news = News(self.ledger)
-        opener = Opener(self.ledger, self.seeds, authority)
+        opener = Opener(self.ledger, self.seeds, authority, self._gone)
         self.outbound = Outbound(self)
         self.resealing = Resealing(self, settled)
         self.orders = Orders(self)
-        keeper = Keeper(self.ledger, self.shelf)
+        self.reencryption = Reencryption(self)
+        keeper = Keeper(self.ledger, self.shelf, self.seeds)
         news, wake = self.news.publish, self.resealing.wake
         self.feed = Feed(journal, store, writer.node, self.ledger, opener, keeper, news, wake)
+
+    def _gone(self, origin: int, seq: int) -> bool:
+        return seq in self.journal.gone(origin_of(self.ledger, self.store, origin << SEQ))
 
     def _made_anew(self, target: Target) -> None:
         """Of a keyset's file that was damaged; in any thread."""
@@ -201,6 +210,13 @@ class Account:
         """Judge again what was passed over because its node was no member."""
         self.feed.retry("member", "locked")
         self.resealing.wake()
+
+    async def purged(self, origin: Origin, seqs: Iterable[int]) -> None:
+        """The payloads of these entries are gone, for good."""
+        row = self.ledger.origins.get((origin.node, origin.incarnation))
+        if row is not None:
+            await self.reencryption.forget([row << SEQ | seq for seq in seqs])
+            self.feed.retry("body")
 
     async def accounts(self) -> list[Noted]:
         """The person's accounts on other networks."""

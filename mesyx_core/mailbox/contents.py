@@ -111,12 +111,38 @@ class Contents:
             return None
         step = -(-len(trigrams) // _TRIGRAMS)
         query = " AND ".join('"' + one.replace('"', '""') + '"' for one in trigrams[::step])
-        return {row[0] for row in db.execute("SELECT rowid FROM trigram WHERE trigram MATCH ?", (query,))}
+        found: set[int] = set()
+        for table in _indexes(db):
+            sql = f"SELECT rowid FROM {table} WHERE {table} MATCH ?"  # noqa: S608 - our own tables
+            found.update(row[0] for row in db.execute(sql, (query,)))
+        return found
+
+    def take_in(self, other: Contents, name: str) -> None:
+        """Copy all that another file holds into this one, durably; harmless to repeat. Its text index is copied as it
+        is, under a `name` of its own: it cannot be read back into texts."""
+        with self.database.beside(other.database) as db:
+            for table in ("message", "text"):
+                db.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM other.{table}")  # noqa: S608 - our own tables
+            for number, source in enumerate(_indexes(db, "other")):
+                made = f"trigram_{name}_{number}"
+                db.execute(f"DROP TABLE IF EXISTS main.{made}")
+                sql = db.execute("SELECT sql FROM other.sqlite_schema WHERE name = ?", (source,)).fetchone()[0]
+                db.execute(sql.replace(f"TABLE {source} ", f"TABLE {made} ", 1))
+                for part in ("data", "idx", "config"):
+                    db.execute(f"DELETE FROM main.{made}_{part}")  # noqa: S608 - our own tables
+                    copy = f"INSERT INTO main.{made}_{part} SELECT * FROM other.{source}_{part}"  # noqa: S608 - as above
+                    db.execute(copy)
 
     def holds(self) -> int:
         """How many messages are there."""
         with self.database.read() as db:
             return int(db.execute("SELECT count(*) FROM message").fetchone()[0])
+
+
+def _indexes(db: Connection, schema: str = "main") -> list[str]:
+    """The text indexes of a file: its own, and those of files that were folded into it."""
+    sql = f"SELECT name FROM {schema}.sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE trigram%'"  # noqa: S608 - above
+    return [row[0] for row in db.execute(sql)]
 
 
 def _add(db: Connection, messages: Sequence[Inside]) -> None:

@@ -94,6 +94,12 @@ class Feed:
             self._wake.set()
             await future
 
+    async def alone(self, work: Callable[..., _Result], *arguments: object) -> _Result:
+        """Do something to the index while nothing else changes it. Raises Temporary when the feed does not run."""
+        if self._stopped or self._loop is None:
+            raise Temporary("the mailbox is being closed")
+        return await self._keep_thread(work, *arguments)
+
     def retry(self, *why: Why) -> None:
         """Try entries again that were passed over for these reasons."""
         self._retry.update(why)
@@ -258,6 +264,9 @@ class Feed:
             self._publish(kept.modseq, kept.changed)
         if kept.posted:
             self._posted()
+        if kept.retry:
+            self._retry.update(kept.retry)
+            self._wake.set()
         waiters, self._waiters = self._waiters, []
         for dot, future in waiters:
             if future.done():

@@ -14,8 +14,9 @@ from mesyx_core.api import Changed, Locked
 from mesyx_core.mailbox import accounts, applying, submissions
 from mesyx_core.mailbox.contents import Contents, Inside
 from mesyx_core.mailbox.ledger import Change, Ledger
-from mesyx_core.mailbox.model import Why
-from mesyx_core.mailbox.opening import Deed, Item, Later, Letter, NewEpoch, Nothing, Violation, Word
+from mesyx_core.mailbox.model import SEQ, Why
+from mesyx_core.mailbox.opening import Closed, Deed, Item, Later, Letter, NewEpoch, NewSeal, Nothing, Violation, Word
+from mesyx_core.mailbox.seeds import Seeds
 from mesyx_core.mailbox.shelf import Shelf
 from mesyx_core.record.ops import OpsError
 from mesyx_core.record.outgoing import Account, AccountRemoved
@@ -35,12 +36,15 @@ class Kept(NamedTuple):
     """Messages and ops in it."""
     posted: bool
     """It tells something new of what goes out."""
+    retry: Sequence[Why]
+    """Entries that waited for these reasons may be opened now."""
 
 
 class Keeper:
     """The writing side of the index; for one thread at a time."""
 
-    def __init__(self, ledger: Ledger, shelf: Shelf) -> None:
+    def __init__(self, ledger: Ledger, shelf: Shelf, seeds: Seeds) -> None:
+        self._seeds = seeds
         self._ledger = ledger
         self._shelf = shelf
 
@@ -55,7 +59,15 @@ class Keeper:
                     _record(change, item)
             ready = change.retry_ready()
         opened = sum(isinstance(item, Letter | Deed) for item in items)
-        return Kept(change.modseq, change.changed, ready, opened, bool(change.posted) or change.published)
+        resealed = {(item.origin, item.number) for item in items if isinstance(item, NewSeal)}
+        self._seeds.look_again(resealed)
+        epochs = [(item.entry >> SEQ, item.number) for item in items if isinstance(item, NewEpoch)]
+        self._seeds.retry(epochs)
+        posted = bool(change.posted) or change.published
+        retry: list[Why] = ["epoch"] if epochs else []
+        if any(isinstance(item, NewSeal) and item.good for item in items):
+            retry += ["locked", "epoch"]
+        return Kept(change.modseq, change.changed, ready, opened, posted, retry)
 
     def _keep_insides(self, letters: list[Letter]) -> dict[int, Why]:
         """Which of them could not be kept, and why."""
@@ -91,7 +103,14 @@ def _record(change: Change, item: Item) -> None:
     elif isinstance(item, Word):
         _word(change, item)
     elif isinstance(item, NewEpoch):
-        change.learn(item.entry, item.number, item.epoch)
+        change.learn(item.entry, item.number, item.commitment, item.epoch)
+        if item.wanted:
+            change.put_off(item.entry, "body")
+    elif isinstance(item, NewSeal):
+        change.sealed(item.entry, item.origin, item.number, *item.seal, item.good)
+        change.passed(item.entry)
+    elif isinstance(item, Closed):
+        change.closed(item.entry, item.number)
     elif isinstance(item, Nothing):
         change.passed(item.entry)
     elif isinstance(item, Later):
@@ -114,6 +133,8 @@ def _letter(change: Change, letter: Letter) -> None:
         change.arrive(letter.arrival._replace(keyset=change.keyset(letter.target)))
         if letter.copy is not None:
             submissions.file(change, entry, letter.copy)
+    else:
+        change.lies_in(entry, letter.target)
     change.passed(entry)
 
 

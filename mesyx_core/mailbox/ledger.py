@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from mesyx_core.api import Changed
@@ -98,6 +98,13 @@ class Ledger:
                 "INSERT OR IGNORE INTO pending (entry, why) SELECT id, 'body' FROM entry WHERE keyset = ?",
                 ((row,) for row in rows),
             )
+
+    def fold(self, source: Target, into: Target) -> None:
+        """What is in the messages of one keyset is in another's file now."""
+        with self.change() as change:
+            rows = (change.keyset(into), change.keyset(source))
+            change.db.execute("UPDATE entry SET keyset = ? WHERE keyset = ?", rows)
+            change.db.execute("UPDATE shown SET keyset = ? WHERE keyset = ?", rows)
 
     def ref(self, entry: int) -> tuple[bytes, bytes, int]:
         """(node, incarnation, seq) of an entry."""
@@ -238,14 +245,37 @@ class Change:
                 ready.append(entry)
         return ready
 
-    def learn(self, entry: int, number: int, epoch: Epoch) -> None:
-        """Keep a sealed seed; the first entry of a number counts."""
-        kind, name = epoch.target
+    def learn(self, entry: int, number: int, commitment: bytes, seal: Epoch | None) -> None:
+        """Keep an epoch; the first entry of a number counts. Its own seal may come later, or never."""
+        origin = entry >> SEQ
         self.db.execute(
-            "INSERT OR IGNORE INTO epoch (origin, number, target, target_id, commitment, sealed, used) "
-            "VALUES (?, ?, ?, ?, ?, ?, x'')",
-            (entry >> SEQ, number, kind, name, epoch.commitment, epoch.file),
+            "INSERT OR IGNORE INTO epoch (origin, number, entry, commitment, used) VALUES (?, ?, ?, ?, x'')",
+            (origin, number, entry, commitment),
         )
+        first = self.db.execute("SELECT entry FROM epoch WHERE origin = ? AND number = ?", (origin, number)).fetchone()
+        if seal is not None and first[0] == entry:
+            self.sealed(entry, origin, number, seal.target, seal.file)
+        self.passed(entry)
+
+    def sealed(self, entry: int, origin: int, number: int, target: Target, file: bytes, good: bool = False) -> None:
+        """Keep an epoch's seed as an entry seals it; `good` where that was opened and is the one committed to."""
+        self.db.execute(
+            "INSERT OR IGNORE INTO seal (entry, origin, number, target, target_id, sealed, good) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (entry, origin, number, *target, file, good),
+        )
+
+    def unseal(self, entries: Iterable[int]) -> set[tuple[int, int]]:
+        """Forget these entries' seals; of which epochs, as (origin, number)."""
+        epochs: set[tuple[int, int]] = set()
+        for entry in entries:
+            epochs.update(self.db.execute("SELECT origin, number FROM seal WHERE entry = ?", (entry,)))
+            self.db.execute("DELETE FROM seal WHERE entry = ?", (entry,))
+        return epochs
+
+    def closed(self, entry: int, number: int) -> None:
+        """Nothing more is sealed in an epoch."""
+        self.db.execute("UPDATE epoch SET closed = 1 WHERE origin = ? AND number = ?", (entry >> SEQ, number))
         self.passed(entry)
 
     def use(self, entry: int, place: tuple[int, int]) -> bool:
@@ -286,6 +316,12 @@ class Change:
         if self._some_wait:
             self._resume(entry)
         return True
+
+    def lies_in(self, entry: int, target: Target) -> None:
+        """What is in a message was kept in this target's file: it had been in another, which is gone."""
+        keyset = self.keyset(target)
+        self.db.execute("UPDATE entry SET keyset = ? WHERE id = ?", (keyset, entry))
+        self.db.execute("UPDATE shown SET keyset = ? WHERE id = ?", (keyset, entry))
 
     def has(self, entry: int) -> bool:
         """Whether a message is in."""

@@ -14,9 +14,9 @@ from mesyx_core.mailbox import names
 from mesyx_core.mailbox.contents import Inside, fold, pack
 from mesyx_core.mailbox.ledger import Ledger
 from mesyx_core.mailbox.model import SEQ, Arrival, Why
-from mesyx_core.mailbox.seeds import SeedLocked, Seeds, SeedUnknown, SeedWrong
+from mesyx_core.mailbox.seeds import Seal, SeedLocked, Seeds, SeedUnknown, SeedWrong
 from mesyx_core.mailbox.submissions import Copy, about, trace_of
-from mesyx_core.record import content, outgoing, payloads
+from mesyx_core.record import content, marks, outgoing, payloads
 from mesyx_core.record.content import BlobRef, Content
 from mesyx_core.record.entry import Entry, Header, Kind, decode_header
 from mesyx_core.record.payloads import Target
@@ -29,6 +29,7 @@ from mesyx_core.vault.seal import SealError
 
 log = logging.getLogger(__name__)
 
+WRONG_SEAL: Final = "seals another seed than the one committed to"
 _SENT: Final = names.named("Sent")
 _FLAGS: Final = 64
 """Flags that one message may bring."""
@@ -43,7 +44,27 @@ class Nothing(NamedTuple):
 class NewEpoch(NamedTuple):
     entry: int
     number: int
-    epoch: payloads.Epoch
+    commitment: bytes
+    epoch: payloads.Epoch | None
+    """None when its payload is not here;"""
+    wanted: bool = False
+    """and then whether it may still come."""
+
+
+class NewSeal(NamedTuple):
+    """An epoch's seed, sealed once more."""
+
+    entry: int
+    origin: int
+    number: int
+    seal: Seal
+    good: bool
+    """Opened here, and the one that was committed to."""
+
+
+class Closed(NamedTuple):
+    entry: int
+    number: int
 
 
 class Letter(NamedTuple):
@@ -101,13 +122,21 @@ class Violation(NamedTuple):
     what: str
 
 
-Item: TypeAlias = Nothing | NewEpoch | Letter | Unread | Deed | Word | Later | Violation
+Item: TypeAlias = Nothing | NewEpoch | NewSeal | Closed | Letter | Unread | Deed | Word | Later | Violation
 
 
 class Opener:
     """Opens entries of one store."""
 
-    def __init__(self, ledger: Ledger, seeds: Seeds, authority: Callable[[], Authority]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        seeds: Seeds,
+        authority: Callable[[], Authority],
+        gone: Callable[[int, int], bool] = lambda origin, seq: False,
+    ) -> None:
+        """`gone` tells of an entry whether its payload was dropped or purged."""
+        self._gone = gone
         self._ledger = ledger
         self._seeds = seeds
         self._authority = authority
@@ -124,16 +153,18 @@ class Opener:
             allowed = roles.at(seq)
             if allowed and not may_write(header.kind, allowed):
                 return Violation(at, overstepped(Kind(header.kind).name.lower()))
-            if header.kind not in (Kind.EPOCH, Kind.SEALED):
+            if header.kind == Kind.CLOSE:
+                return Closed(at, header.epoch)
+            if header.kind == Kind.EPOCH:
+                return self._epoch(origin, seq, header, entry.payload)
+            if header.kind not in (Kind.SEALED, Kind.RESEAL):
                 return Nothing(at)
             if entry.payload is None:
-                return Later(at, "body")
-            if header.kind == Kind.EPOCH:
-                epoch = payloads.decode_epoch(entry.payload)
-                self._seeds.learn(origin, header.epoch, epoch)
-                return NewEpoch(at, header.epoch, epoch)
+                return Nothing(at) if self._gone(origin, seq) else Later(at, "body")
             if not allowed:
                 return Later(at, "member")
+            if header.kind == Kind.RESEAL:
+                return self._reseal(at, entry.payload)
             return self._sealed(origin, seq, header, entry.payload, allowed)
         except SeedUnknown:
             return Later(at, "epoch")
@@ -148,6 +179,28 @@ class Opener:
             return Violation(at, "not in the form it should have")
         except Exception as error:  # one message that we fail at must not keep all others from their reader
             return _failed(at, error)
+
+    def _epoch(self, origin: int, seq: int, header: Header, payload: bytes | None) -> Item:
+        at = origin << SEQ | seq
+        if payload is None:
+            wanted = not self._gone(origin, seq)
+            return NewEpoch(at, header.epoch, header.s, None, wanted) if header.s else Later(at, "body")
+        epoch = payloads.decode_epoch(payload)
+        if header.s not in (b"", epoch.commitment):
+            return Violation(at, "not in the form it should have")
+        self._seeds.learn(origin, header.epoch, epoch)
+        return NewEpoch(at, header.epoch, epoch.commitment, epoch)
+
+    def _reseal(self, at: int, payload: bytes) -> Item:
+        reseal = marks.decode_reseal(payload)
+        cited = self._ledger.origins.get((reseal.node, reseal.incarnation))
+        if cited is None:
+            return Later(at, "epoch")
+        seal = Seal(reseal.target, reseal.file)
+        verdict = self._seeds.check(cited, reseal.number, seal)
+        if verdict == "wrong":
+            return Violation(at, WRONG_SEAL)
+        return NewSeal(at, cited, reseal.number, seal, verdict == "good")
 
     def _sealed(self, origin: int, seq: int, header: Header, payload: bytes, roles: frozenset[str]) -> Item:
         at = origin << SEQ | seq

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 COMMON: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
@@ -19,9 +19,13 @@ COMMON: Final = (
        cursor INTEGER NOT NULL DEFAULT 0, UNIQUE (node, incarnation))""",
     "CREATE TABLE pending (entry INTEGER PRIMARY KEY, why TEXT NOT NULL, cause INTEGER NOT NULL DEFAULT 0)",
     "CREATE INDEX pending_why ON pending (why)",
-    """CREATE TABLE epoch (origin INTEGER, number INTEGER, target TEXT NOT NULL, target_id BLOB NOT NULL,
-       commitment BLOB NOT NULL, sealed BLOB NOT NULL, used BLOB NOT NULL, PRIMARY KEY (origin, number))
-       WITHOUT ROWID""",
+    # Epochs, and their seeds as they are sealed: by the epoch's own entry, and by reseal entries.
+    """CREATE TABLE epoch (origin INTEGER, number INTEGER, entry INTEGER NOT NULL, commitment BLOB NOT NULL,
+       used BLOB NOT NULL, closed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (origin, number)) WITHOUT ROWID""",
+    """CREATE TABLE seal (entry INTEGER PRIMARY KEY, origin INTEGER NOT NULL, number INTEGER NOT NULL,
+       target TEXT NOT NULL, target_id BLOB NOT NULL, sealed BLOB NOT NULL, good INTEGER NOT NULL)""",
+    "CREATE INDEX seal_epoch ON seal (origin, number)",
+    "CREATE INDEX seal_target ON seal (target_id)",
     "CREATE TABLE violation (entry INTEGER PRIMARY KEY, what TEXT NOT NULL)",
     # Ops on entries that are not known yet, in the order in which they came.
     "CREATE TABLE op (id INTEGER PRIMARY KEY, data BLOB NOT NULL)",
@@ -88,7 +92,7 @@ KEYSET: Final = (
        structure BLOB NOT NULL)""",
     "CREATE TABLE text (id INTEGER PRIMARY KEY, head BLOB NOT NULL, body BLOB NOT NULL)",
     """CREATE VIRTUAL TABLE trigram USING fts5 (text, content = '', columnsize = 0, detail = none,
-       tokenize = 'trigram case_sensitive 1')""",
+       tokenize = 'trigram case_sensitive 1')""",  # one more for each file that was folded into this one
     # Leaves that fit a page less SQLCipher's 80 bytes of IV and MAC.
     "INSERT INTO trigram (trigram, rank) VALUES ('pgsz', 3900)",
 )

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from mesyx_core.mailbox.ledger import Ledger
 from mesyx_core.mailbox.model import SEQ
 from mesyx_core.record.entry import Header, Origin
 from mesyx_core.record.payloads import Epoch, Target
 from mesyx_core.vault import age
-from mesyx_core.vault.epoch import LEAVES, SeedReader, commitment
+from mesyx_core.vault.authority import Authority
+from mesyx_core.vault.epoch import LEAVES, SEED_SIZE, SeedReader, commitment
 from mesyx_core.vault.seal import Context, SealError, open_, open_known
 
 _HELD: Final = 4096
 """Seeds held open; about 4 MB of memory."""
+
+Verdict: TypeAlias = Literal["good", "locked", "wrong"]
+"""What a seal holds: the seed that was committed to, something else, or nothing that can be opened here."""
 
 
 class SeedUnknown(Exception):
@@ -35,6 +39,19 @@ class SeedWrong(Exception):
     """What the epoch's file holds is not the seed that its commitment shows."""
 
 
+class Seal(NamedTuple):
+    """An epoch's seed as it is sealed to one target."""
+
+    target: Target
+    file: bytes
+
+
+class _Sealed(NamedTuple):
+    commitment: bytes
+    seals: Sequence[Seal]
+    """The epoch's own first, if that is held."""
+
+
 class _Known(NamedTuple):
     target: Target
     reader: SeedReader | Exception
@@ -43,10 +60,13 @@ class _Known(NamedTuple):
 class Seeds:
     """For use from any thread."""
 
-    def __init__(self, store: bytes, ledger: Ledger, identities: Sequence[age.Identity]) -> None:
+    def __init__(
+        self, store: bytes, ledger: Ledger, identities: Sequence[age.Identity], authority: Callable[[], Authority]
+    ) -> None:
         self._store = store
         self._ledger = ledger
         self._identities = tuple(identities)
+        self._keysets = Keysets(authority)
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[int, int], _Known] = OrderedDict()
 
@@ -60,14 +80,28 @@ class Seeds:
         """Forget all keys, for good."""
         self.unlock(())
 
+    def look_again(self, epochs: Iterable[tuple[int, int]]) -> None:
+        """The seals of these epochs, given as (origin, number), are not what they were."""
+        with self._lock:
+            for epoch in epochs:
+                self._known.pop(epoch, None)
+
+    def retry(self, epochs: Iterable[tuple[int, int]]) -> None:
+        """The same of those that could not be opened."""
+        with self._lock:
+            for epoch in epochs:
+                if epoch in self._known and isinstance(self._known[epoch].reader, Exception):
+                    del self._known[epoch]
+
     def learn(self, origin: int, number: int, epoch: Epoch) -> None:
         """An epoch whose entry was just read. The first entry of a number counts."""
         with self._lock:
             if (origin, number) not in self._known and self._stored(origin, number) is None:
-                self._keep(origin, number, epoch)
+                self._keep(origin, number, _Sealed(epoch.commitment, [Seal(epoch.target, epoch.file)]))
 
     def open(self, origin: int, seq: int, header: Header, payload: bytes) -> tuple[Target, bytes]:
-        """Whom a sealed entry was sealed to, and what is in it. Raises SealError and this module's errors."""
+        """Whose a sealed entry is, by the newest seal that opens here, and what is in it. Raises SealError and this
+        module's errors."""
         target, key = self._key(origin, header.epoch, header.index)
         return target, open_(key, self._context(origin, header), header.s, payload)
 
@@ -75,6 +109,31 @@ class Seeds:
         """What is in an entry that `open` has taken before, with its padding behind. Raises as `open` does."""
         _, key = self._key(origin, header.epoch, header.index)
         return open_known(key, self._context(origin, header), header.s, payload)
+
+    def check(self, origin: int, number: int, seal: Seal) -> Verdict:
+        """Whether a seal holds the seed that an epoch committed to. Raises SeedUnknown."""
+        stored = self._stored(origin, number)
+        if stored is None:
+            raise SeedUnknown
+        try:
+            seed = self._unsealed(seal)
+        except age.AgeError:
+            return "wrong"
+        if seed is None:
+            return "locked"
+        return "good" if self._fits(origin, number, stored.commitment, seed) else "wrong"
+
+    def seed(self, origin: int, number: int) -> bytes:
+        """An epoch's seed, by any seal that opens here. Raises SeedUnknown, SeedLocked, SeedWrong."""
+        stored = self._stored(origin, number)
+        if stored is None:
+            raise SeedUnknown
+        _, seed = self._first(origin, number, stored)
+        return seed
+
+    def opens(self, target: Target) -> bool:
+        """Whether an identity here is one of a keyset's."""
+        return bool(self._fitting(target))
 
     def _context(self, origin: int, header: Header) -> Context:
         node, incarnation = self._ledger.nodes[origin]
@@ -86,44 +145,95 @@ class Seeds:
         with self._lock:
             found = self._known.get((origin, number))
             if found is None:
-                epoch = self._stored(origin, number)
-                if epoch is None:
+                stored = self._stored(origin, number)
+                if stored is None:
                     raise SeedUnknown
-                found = self._keep(origin, number, epoch)
+                found = self._keep(origin, number, stored)
             else:
                 self._known.move_to_end((origin, number))
             if isinstance(found.reader, Exception):
                 raise found.reader
             return found.target, found.reader.leaf(index)
 
-    def _stored(self, origin: int, number: int) -> Epoch | None:
+    def _stored(self, origin: int, number: int) -> _Sealed | None:
         with self._ledger.database.read() as db:
             row = db.execute(
-                "SELECT target, target_id, commitment, sealed FROM epoch WHERE origin = ? AND number = ?",
-                (origin, number),
+                "SELECT commitment FROM epoch WHERE origin = ? AND number = ?", (origin, number)
             ).fetchone()
-        return None if row is None else Epoch(Target(row[0], row[1]), row[2], row[3])
+            if row is None:
+                return None
+            seals = db.execute(
+                "SELECT s.target, s.target_id, s.sealed FROM seal s JOIN epoch e USING (origin, number) "
+                "WHERE s.origin = ? AND s.number = ? ORDER BY s.entry != e.entry, s.entry",
+                (origin, number),
+            ).fetchall()
+        return _Sealed(row[0], [Seal(Target(kind, id), file) for kind, id, file in seals])
 
-    def _keep(self, origin: int, number: int, epoch: Epoch) -> _Known:
-        found = _Known(epoch.target, self._unseal(origin, number, epoch))
+    def _keep(self, origin: int, number: int, sealed: _Sealed) -> _Known:
+        try:
+            target, seed = self._first(origin, number, sealed)
+            found = _Known(target, SeedReader(seed))
+        except (SeedLocked, SeedWrong, SeedUnknown) as error:
+            found = _Known(sealed.seals[0].target if sealed.seals else Target("clients"), error)
         self._known[origin, number] = found
         while len(self._known) > _HELD:
             self._known.popitem(last=False)
         return found
 
-    def _unseal(self, origin: int, number: int, epoch: Epoch) -> SeedReader | Exception:
+    def _first(self, origin: int, number: int, sealed: _Sealed) -> tuple[Target, bytes]:
+        """By the newest seal that opens here and is right."""
+        locked = not sealed.seals
+        for seal in reversed(sealed.seals):
+            try:
+                seed = self._unsealed(seal)
+            except age.AgeError:
+                continue
+            if seed is None:
+                locked = True
+            elif self._fits(origin, number, sealed.commitment, seed):
+                return seal.target, seed
+        if not locked:
+            raise SeedWrong
+        if not sealed.seals:
+            raise SeedUnknown
+        raise SeedLocked(sealed.seals[0].target)
+
+    def _unsealed(self, seal: Seal) -> bytes | None:
+        """What a seal holds; None when no identity here opens it. Raises AgeError."""
+        identities = self._fitting(seal.target)
         try:
-            seed = age.decrypt(epoch.file, self._identities) if self._identities else None
+            return age.decrypt(seal.file, identities) if identities else None
         except age.NoMatch:
-            seed = None
-        except age.AgeError:
-            return SeedWrong()
-        if seed is None:
-            return SeedLocked(epoch.target)
+            return None
+
+    def _fitting(self, target: Target) -> Sequence[age.Identity]:
+        """Of a keyset's key alone is it worth trying: a store has one for every week of years."""
+        recipients = self._keysets.recipients(target)
+        if recipients is None:
+            return self._identities
+        return [identity for identity in self._identities if identity.recipient in recipients]
+
+    def _fits(self, origin: int, number: int, committed: bytes, seed: bytes) -> bool:
         node, incarnation = self._ledger.nodes[origin]
-        if len(seed) != 32 or commitment(self._store, node, incarnation, number, seed) != epoch.commitment:
-            return SeedWrong()
-        return SeedReader(seed)
+        return len(seed) == SEED_SIZE and commitment(self._store, node, incarnation, number, seed) == committed
+
+
+class Keysets:
+    """The recipients of every keyset that any manifest has named."""
+
+    def __init__(self, authority: Callable[[], Authority]) -> None:
+        self._authority = authority
+        self._seen = 0
+        self._known: dict[bytes, frozenset[str]] = {}
+
+    def recipients(self, target: Target) -> frozenset[str] | None:
+        """Of a keyset; None for any other target, and for one that no manifest here names."""
+        manifests = self._authority().manifests
+        if len(manifests) != self._seen:
+            known = {keyset.id: keyset for manifest in manifests.values() for keyset in manifest.keysets}
+            self._known = {id: frozenset(keyset.recipients) for id, keyset in known.items()}
+            self._seen = len(manifests)
+        return self._known.get(target.id) if target.kind == "keyset" else None
 
 
 def origin_of(ledger: Ledger, store: bytes, entry: int) -> Origin:

@@ -12,7 +12,7 @@ from typing import Final
 from mesyx_core.api import Locked
 from mesyx_core.mailbox import schema
 from mesyx_core.mailbox.contents import Contents
-from mesyx_core.mailbox.storage import Database, open_database
+from mesyx_core.mailbox.storage import Database, destroy, open_database
 from mesyx_core.record.payloads import Target
 from mesyx_core.vault import age
 from mesyx_core.vault.authority import Authority
@@ -48,6 +48,8 @@ class Shelf:
         self._lock = threading.RLock()
         self._open: OrderedDict[Target, _Slot] = OrderedDict()
         self._locked: set[Target] = set()
+        self._folded: dict[Target, Target] = {}
+        """Since the start: whoever has looked up a message before may still ask for the old one."""
         self._closed = False
 
     def unlock(self, identities: Sequence[age.Identity]) -> None:
@@ -56,10 +58,28 @@ class Shelf:
             self._identities = tuple(identities)
             self._locked.clear()
 
+    def fold(self, source: Target, into: Target) -> None:
+        """Copy all that a target's file holds into another's, durably; what is asked of the first from now on is asked
+        of the second. Raises Locked."""
+        with self.use(into) as contents, self.use(source) as other:
+            contents.take_in(other, source.id.hex()[:16] or source.kind)
+        with self._lock:
+            self._folded[source] = into
+
+    def destroy(self, target: Target) -> None:
+        """Destroy a target's file and its key, for good; harmless when there is none. What was not folded into another
+        is gone from the index until the log gives it again."""
+        with self._lock:
+            slot = self._open.pop(target, None)
+            if slot is not None:
+                slot.contents.database.close()
+            destroy(self._path(target))
+
     @contextlib.contextmanager
     def use(self, target: Target) -> Iterator[Contents]:
         """The file of a target, for as long as the block runs. Raises Locked."""
         with self._lock:
+            target = self._folded.get(target, target)
             slot = self._open.get(target) or self._take(target)
             self._open.move_to_end(target)
             slot.users += 1
@@ -89,6 +109,8 @@ class Shelf:
 
     def _database(self, path: Path, target: Target) -> Database:
         recipients = self._recipients(target)
+        if not {identity.recipient for identity in self._identities}.intersection(recipients):
+            raise Locked("the key of these messages is not here", "mesyx keyset list STORE")
         for _ in range(2):
             database = open_database(path, recipients, self._identities, self._random, schema.KEYSET, schema.VERSION)
             with database.write() as db:

@@ -131,6 +131,27 @@ class Database:
                 else:
                     self._idle.append(db)
 
+    @contextlib.contextmanager
+    def beside(self, other: Database) -> Iterator[Connection]:
+        """A transaction that reads another file as well, as `other`; it ends as that of `write` does. Its connection is
+        given up afterwards, with all that it has cached."""
+        with self._writing:
+            self._check()
+            other._check()
+            db = self._connect()
+            try:
+                db.execute("ATTACH DATABASE ? AS other KEY \"x'" + other._key.hex() + "'\"", (str(other._path),))
+                db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield db
+                    db.execute("COMMIT")
+                except BaseException:
+                    with contextlib.suppress(sqlcipher.Error):
+                        db.execute("ROLLBACK")
+                    raise
+            finally:
+                db.close()
+
     def check(self) -> list[str]:
         """What is wrong with the file, if anything."""
         with self.read() as db:
@@ -189,9 +210,20 @@ def open_database(
 
 
 def destroy(path: Path) -> None:
-    """Remove a file and its key; the key first, without which the rest is noise."""
-    for suffix in (".key", ".db-wal", ".db-shm", ".db"):
+    """Remove a file and its key, durably; the key first, without which the rest is noise."""
+    key = path.with_suffix(".key")
+    with contextlib.suppress(FileNotFoundError):
+        handle = os.open(key, os.O_WRONLY)  # in place: the blocks that it lies in, where the disk allows that
+        try:
+            os.pwrite(handle, bytes(os.fstat(handle).st_size), 0)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        key.unlink()
+        _sync_folder(path.parent)
+    for suffix in (".db-wal", ".db-shm", ".db"):
         path.with_suffix(suffix).unlink(missing_ok=True)
+    _sync_folder(path.parent)
 
 
 def _existing(file: Path, key: bytes, version: int) -> Database | None:

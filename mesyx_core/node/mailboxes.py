@@ -25,6 +25,7 @@ from mesyx_core.pipeline import Content, ToDay
 from mesyx_core.pipeline.body import INLINE, SealedBody, Spool
 from mesyx_core.record import content
 from mesyx_core.record.content import BlobRef
+from mesyx_core.record.entry import Kind
 from mesyx_core.record.ops import Dot
 from mesyx_core.record.outgoing import Submission
 from mesyx_core.vault import age
@@ -163,6 +164,10 @@ class Writer:
         """One entry for each batch, all in one transaction."""
         packed = [Content(content.pack_inner("op", batch), target="clients") for batch in batches]
         return await self._commit([await self._store.sealer.seal(one) for one in packed])
+
+    async def marks(self, entries: Sequence[tuple[Kind, bytes]]) -> list[Dot]:
+        """One clear entry for each, all in one transaction."""
+        return await self._commit([await self._store.sealer.mark(kind, payload) for kind, payload in entries])
 
     @property
     def node(self) -> bytes:

@@ -137,6 +137,13 @@ class Sealer:
         synthetic, payload = seal.seal(key, context, content.data, self._salts.take)
         return running.log, Draft(Kind.SEALED, running.epoch.number, index, synthetic, payload, content.blobs)
 
+    async def mark(self, kind: Kind, payload: bytes) -> tuple[Log, Draft]:
+        """An entry in clear that says something of others, for this node's log."""
+        async with self._opening:
+            if self.log is None:
+                self.log = await self._begin()
+            return self.log, Draft(kind, 0, 0, b"", payload)
+
     def abandon(self) -> None:
         """The incarnation is over, whatever it has on disk; what comes next begins another, with epochs of its own."""
         self.log = None

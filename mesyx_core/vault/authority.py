@@ -10,9 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from types import MappingProxyType
+from typing import Final
 
 from .keyset import Keyset
 from .manifest import MOST_TEXTS, Cut, Manifest, ManifestError, Member, next_commitment, parse
+
+PURGE: Final = "purge"
+"""The right to have ciphertext dropped on all nodes."""
 
 
 class UnknownParent(ManifestError):
@@ -85,6 +89,17 @@ class Authority:
             return frozenset(role for member in past if member is not None for role in member.roles)
         member = self._members.get(node)
         return member.roles if member is not None else frozenset()
+
+    def may_purge(self, node: bytes, keyset: bytes, incarnation: bytes = b"", seq: int = 0) -> bool:
+        """Whether a node may have dropped what is sealed to a keyset: by its right `purge`, or `purge:ID` for that one
+        alone. Of an entry before the place where a manifest cut its log off, by any right that the node ever had."""
+        wanted = {PURGE, f"{PURGE}:{keyset.hex()}"}
+        cut = next((cut for cut in self.effective.cuts if (cut.node, cut.incarnation) == (node, incarnation)), None)
+        if cut is not None and 0 < seq <= cut.seq:
+            past = (manifest.member(node) for manifest in self.manifests.values())
+            return any(member is not None and wanted & member.rights for member in past)
+        member = self._members.get(node)
+        return member is not None and bool(wanted & member.rights)
 
     def __contains__(self, hash: object) -> bool:
         return hash in self.manifests

@@ -57,8 +57,15 @@ class Writing:
             file = age.encrypt(bytes(seed), recipients)
             epoch = self._epochs[target] = Epoch.begin(*self.log.origin, self._number, seed)
             payload = payloads.Epoch(target, epoch.commitment, file).encode()
-            await self.journal.commit([(self.log, Draft(Kind.EPOCH, epoch.number, 0, b"", payload))])
+            await self.journal.commit([(self.log, Draft(Kind.EPOCH, epoch.number, 0, epoch.commitment, payload))])
         return epoch
+
+    async def close(self) -> None:
+        """End the open epochs."""
+        epochs, self._epochs = self._epochs, {}
+        for epoch in epochs.values():
+            draft = Draft(Kind.CLOSE, epoch.number, 0, b"", payloads.Close(1024 - epoch.left).encode())
+            await self.journal.commit([(self.log, draft)])
 
     async def write(
         self, target: Target, packed: Sequence[bytes], blobs: Sequence[Any] = (), recipients: Sequence[str] = ()
@@ -78,6 +85,9 @@ class Writing:
 
     async def ops(self, batches: Sequence[bytes]) -> list[Dot]:
         return await self.write(CLIENTS, [content.pack_inner("op", batch) for batch in batches])
+
+    async def marks(self, entries: Sequence[tuple[Kind, bytes]]) -> list[Dot]:
+        return await self._commit([Draft(kind, 0, 0, b"", payload) for kind, payload in entries])
 
     async def message(self, message: Message) -> Dot:
         return (await self.mail([message]))[0]
@@ -131,6 +141,8 @@ class Rig:
         self.person = age.Identity.hybrid(b"p" * 32)
         self.short = age.Identity.hybrid(b"s" * 32)
         self.keyset = Keyset((self.short.recipient,))
+        self.long = age.Identity.hybrid(b"l" * 32)
+        self.lasting = Keyset((self.long.recipient,), fallback=True)
         self.roles = {"mx": "accept", "laptop": "client", "phone": "client", "mx2": "accept", "relay": "exchange"}
         owner = b"o" * 32
         first = manifest.Manifest(
@@ -141,11 +153,12 @@ class Rig:
                     key.public,
                     key.recipient,
                     frozenset((self.roles[name], "exchange")),
+                    rights=frozenset(("purge",) if name == "laptop" else ()),
                     addresses=("alice@example.org",) if name == "mx" else (),
                 )
                 for name, key in self.secrets.items()
             ),
-            keysets=(self.keyset,),
+            keysets=(self.keyset, self.lasting),
             clients=(self.person.recipient,),
         )
         self.authority = Authority.of([manifest.sign(first, owner)])

@@ -113,8 +113,7 @@ def _feed(ledger: Ledger, logs: dict[tuple[bytes, bytes], list[bytes]], order: l
             at[origin] += 1
             entry = change.origin(*origin) << SEQ | at[origin]
             change.db.execute(
-                "INSERT OR IGNORE INTO epoch (origin, number, target, target_id, commitment, sealed, used) "
-                "VALUES (?, 1, 'clients', x'', x'', x'', x'')",
+                "INSERT OR IGNORE INTO epoch (origin, number, entry, commitment, used) VALUES (?, 1, 0, x'', x'')",
                 (entry >> SEQ,),
             )
             data = logs[origin][at[origin] - 1]
