@@ -21,7 +21,8 @@ def normal(address: str) -> str:
     if not at or not local or not domain:
         raise _no_address(address)
     if not address.isascii() or "xn--" in domain.lower():
-        local, domain = unicodedata.normalize("NFC", local), unicode_domain(domain)
+        # NFC last: there are small letters that compose where the capital does not.
+        local, domain = unicodedata.normalize("NFC", local.lower()), unicode_domain(domain)
     if len(address) > LONGEST or len(address.split()) != 1:
         raise _no_address(address)
     return f"{local.partition('+')[0] or local}@{domain}".lower()

@@ -47,6 +47,11 @@ def test_two_spellings_of_an_internationalised_address_are_one(given: str) -> No
     assert granted(given).find("j\u00f6rg@b\u00fccher.example") == b"a" * 32
 
 
+def test_a_capital_whose_small_letter_composes_with_its_mark_is_that_letter() -> None:
+    """There is a small t with diaeresis, and no capital one."""
+    assert normal("T\u0308om@b\u00fccher.example") == normal("\u1e97om@b\u00fccher.example")
+
+
 @pytest.mark.parametrize(
     "given", ["a@xn--a.example", "a@b\u00fc..example", "a@xn--" + "a" * 5000, "a@" + "\u00fc" * 300]
 )
