@@ -14,6 +14,7 @@ SEEDS: list[bytes] = [
     b'"a b"@[IPv6:2001:db8::1]',
     "a@\u0661\u0662.\u05d0\u05d1\u3002example".encode(),
     b"a@xn--a\xe2\x80\x8d.xn--",
+    "T\u0308om@b\u00fccher.example".encode(),
 ]
 TOKENS: list[bytes] = [
     b"@",
