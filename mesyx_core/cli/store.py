@@ -158,7 +158,7 @@ def show(name: str) -> None:
     "--keys",
     type=click.Choice(["all", "short", "none"]),
     help="Private keys that another client gets: without the long-term ones (short), with them (all), or none; else"
-    " short.",
+    " short. Without a terminal it must be said for one that accepts mail, too.",
 )
 @click.option(
     "--address",
@@ -185,7 +185,7 @@ def add_node(
     Returns once that node accepts the store's addresses; exit code 5 says that it still waits, and why.
     """
     if keys is None:
-        _confirm_client(invitation)
+        _check_client(invitation)
     arguments = {
         "name": name,
         "invitation": invitation,
@@ -197,14 +197,25 @@ def add_node(
     emit(ask("store.add_node", arguments), _welcome)
 
 
-def _confirm_client(invitation: str) -> None:
-    """Whoever is at a terminal and has not said which keys sees that the line asks for some: it may not be what it was
-    taken for.
+def _check_client(invitation: str) -> None:
+    """Whoever has not said which keys sees that the line asks for some: it may not be what it was taken for. A script
+    sees nothing, and gives none to what would also take in mail, as a gateway does.
     """
+    from mesyx_core.api import Refused
     from mesyx_core.exchange.invitation import decode_line
 
-    if sys.stdin.isatty() and "client" in decode_line(invitation).roles:
+    roles = decode_line(invitation).roles
+    if "client" not in roles:
+        return
+    if sys.stdin.isatty():
         click.confirm("This invitation is of a client: it gets private keys and can read mail. Go on?", abort=True)
+    elif "accept" in roles:
+        raise Refused(
+            "this invitation is of a gateway that wants to be a client too: it would get private keys and could read "
+            "all that it takes in",
+            "if it may, say which keys it gets: `--keys short`, or `all`, or `none`; if it is to be a gateway only, "
+            "ask for an invitation without the role client",
+        )
 
 
 def _welcome(result: Mapping[str, Any]) -> str:

@@ -134,6 +134,26 @@ def test_who_is_at_a_terminal_sees_that_an_invitation_asks_for_private_keys(
     assert len(calls) == 2
 
 
+def test_a_script_gives_no_keys_to_a_gateway_that_would_be_a_client_unless_it_says_which(
+    node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = node({"welcome": "it is in"})
+
+    def add(*roles: str, keys: str = "") -> int:
+        line = make(bytes(32), (), frozenset(roles), (), 0, bytes).encode()
+        return run(["store", "add-node", "alice", line, *(["--keys", keys] if keys else [])])
+
+    assert add("accept", "exchange", "client") == exits.FAILED
+    said = capsys.readouterr().err
+    assert "could read all" in said
+    assert "--keys short" in said
+    assert calls == []
+    for keys in ("short", "all", "none"):
+        assert add("accept", "client", keys=keys) == exits.OK
+    assert add("client", "exchange") == add("accept", "exchange") == exits.OK
+    assert len(calls) == 5
+
+
 def test_the_last_word_of_a_new_login_is_the_password(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
     calls = node({"user": "alice", "password": "abcd-efgh"})
     assert run(["login", "add", "alice", "--label", "mutt"]) == exits.OK
