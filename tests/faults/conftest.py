@@ -15,6 +15,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_campaign] = campaign.Campaign(campaign.commit() if FULL else "")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every place of a fault takes its time, and on a busy machine far more."""
+    if FULL:
+        for item in items:
+            item.add_marker(pytest.mark.timeout(3600), append=False)
+
+
 def pytest_deselected(items: list[pytest.Item]) -> None:
     for item in items:
         item.config.stash[_campaign].leave_out(*named(item))
