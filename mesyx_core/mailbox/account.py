@@ -227,11 +227,13 @@ class Account:
             return accounts.listing(db)
 
     async def epochs(self) -> dict[Target, int]:
-        """How many epochs are sealed to each target, of those read so far."""
+        """How many epochs each target opens, of those read so far."""
 
         def work() -> dict[Target, int]:
             with self.ledger.database.read() as db:
-                rows = db.execute("SELECT target, target_id, count(*) FROM epoch GROUP BY target, target_id").fetchall()
+                rows = db.execute(
+                    "SELECT target, target_id, count(DISTINCT origin << 40 | number) FROM seal GROUP BY 1, 2"
+                ).fetchall()
             return {Target(kind, id): count for kind, id, count in rows}
 
         return await asyncio.to_thread(work)

@@ -5,7 +5,7 @@ others seal to them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from mesyx_core.api import Refused
 from mesyx_core.node import governing
@@ -13,6 +13,8 @@ from mesyx_core.node.clock import now
 from mesyx_core.node.governing import OwnerKey
 from mesyx_core.node.secrets import Secrets
 from mesyx_core.node.stores import Store
+from mesyx_core.record.checkpoint import parse
+from mesyx_core.record.entry import Origin
 from mesyx_core.vault import age
 from mesyx_core.vault.keyset import KeysetError
 from mesyx_core.vault.manifest import Manifest
@@ -22,6 +24,8 @@ from mesyx_core.vault.roster import Roster, is_hybrid
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
+
+DAY: Final = 86_400
 
 Change: TypeAlias = Callable[[Roster], Roster]
 
@@ -36,6 +40,17 @@ class Hand(NamedTuple):
 def clock() -> int:
     """Now, in Unix seconds."""
     return int(now().timestamp())
+
+
+async def confirmed(node: Node, store: Store) -> int:
+    """Now, as far as the others bear it out, for what cannot be undone: at most a day after the latest time that
+    another member has signed, where there is one. A machine whose clock was set years ahead destroys no key for it."""
+    signed = []
+    for head in await node.journal.heads(store.id):
+        checkpoint = await node.journal.checkpoint(Origin(store.id, head.node, head.incarnation))
+        if head.node != node.key.public and checkpoint is not None:
+            signed.append(parse(checkpoint)[0].time)
+    return min(clock(), max(signed) + DAY) if signed else clock()
 
 
 def opened(store: Store, secrets: Secrets) -> Roster:

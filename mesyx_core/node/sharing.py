@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +20,6 @@ from pydantic import JsonValue
 
 from mesyx_core.api import MesyxError, Refused
 from mesyx_core.node import faults, governing, handover, keysets, membership
-from mesyx_core.node.sightings import KIT, Sighting
 from mesyx_core.node.stores import Store
 from mesyx_core.vault import age
 from mesyx_core.vault.keyset import key_id
@@ -91,7 +90,7 @@ class Sharing:
             return frozenset()
         wanted = _wanted(store, self._node.key.public)
         held = await run_sync(self._node.keyring.held, store.id)
-        given_up = _given_up(await self._node.sightings.all(store.id))
+        given_up = await self._node.sightings.given_up(store.id)
         return frozenset(one for one in wanted if key_id(one) not in held | given_up)
 
     async def _ask(self, store: Store, node: bytes, wanted: frozenset[str]) -> None:
@@ -123,12 +122,6 @@ class Sharing:
             yield base64.b64encode(sealed).decode("ascii")
         given = [key_id(one.recipient) for one in picked]
         await self._node.sightings.note(store, given, f"{ON_NODE}{_called(held, origin)}")
-
-
-def _given_up(seen: Mapping[bytes, Sequence[Sighting]]) -> frozenset[bytes]:
-    """Keys that were here, and were destroyed or put elsewhere: nobody wants them back by themselves."""
-    ours = [(key, each.place) for key, places in seen.items() for each in places]
-    return frozenset(key for key, place in ours if place != KIT and not place.startswith(ON_NODE))
 
 
 def _allowed(store: Store, node: bytes) -> frozenset[str]:

@@ -182,6 +182,19 @@ async def test_a_clock_that_is_turned_back_makes_nothing_twice(cluster: Cluster,
     assert (await cluster.alice.ask("keyset.policy", store=STORE))["periods_left"] == 8
 
 
+async def test_a_clock_far_ahead_is_not_borne_out_by_the_others(cluster: Cluster, turned: Clock) -> None:
+    node, store = alice(cluster)
+    assert await keysets.confirmed(node, store) == pytest.approx(keysets.clock(), abs=2)  # nobody has written yet
+    await cluster.deliver(b"Subject: hello\r\n\r\nHello.\r\n")
+    await cluster.read(1)
+    turned.ahead = timedelta(days=3650)
+    assert await keysets.confirmed(node, store) < keysets.clock() - 3640 * 86_400
+    turned.ahead = timedelta(hours=12)
+    assert await keysets.confirmed(node, store) == pytest.approx(keysets.clock(), abs=2)
+    turned.ahead = timedelta(days=-30)
+    assert await keysets.confirmed(node, store) == pytest.approx(keysets.clock(), abs=2)
+
+
 async def test_without_the_owner_key_people_are_told_before_keysets_run_out(cluster: Cluster, turned: Clock) -> None:
     node, store = alice(cluster)
     await cluster.alice.ask("keyset.policy", store=STORE, text="weekly")

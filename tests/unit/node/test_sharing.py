@@ -199,7 +199,7 @@ async def test_keys_that_were_destroyed_here_do_not_come_back(tmp_path: Path) ->
         [week] = [each for each in roster(both.copy).keysets if roster(both.copy).label(each).startswith("20")]
         [gone] = roster(both.copy).short(week)
         await both.phone.mailboxes.destroy_keys(both.copy, [gone])
-        await both.phone.sightings.note(both.copy.id, [key_id(gone)], "shredded here")
+        await both.phone.sightings.note(both.copy.id, [key_id(gone)], "shredded here", given_up=True)
         assert await both.phone.sharing.fetch(both.copy) == frozenset()
         assert held(both.phone, both.copy, frozenset([gone])) == frozenset()
 
