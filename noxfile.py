@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent
 DIST = ROOT / ".nox" / "dist"
 PLUGINS = sorted(p.parent.name.removeprefix("mesyx-") for p in (ROOT / "plugins").glob("mesyx-*/pyproject.toml"))
 CORE_TESTS = ["unit", "contract", "simulation", "fuzz"]
-ORACLES = ["pyrage>=1.4", "fast-mail-parser>=0.10", "psycopg[binary]>=3.2"]
+ORACLES = ["pyrage>=1.4", "fast-mail-parser>=0.10", "psycopg[binary]>=3.2", "prometheus-client>=0.22"]
 SAFE = {"PYTHONSAFEPATH": "1"}
 INSTALLED = "import mesyx_core; assert 'site-packages' in mesyx_core.__file__, 'tests must not see the checkout'"
 PROJECTS = [ROOT / "plugins" / f"mesyx-{plugin}" for plugin in PLUGINS]
@@ -107,13 +107,16 @@ def scenario(session: nox.Session) -> None:
     """Several real nodes and real peers: all wheels, as root on Debian 12. Fails when a peer is missing."""
     session.run(str(ROOT / "scripts" / "peers"), "--check", external=True)
     install(session, *PLUGINS)
+    session.install("pytest-xdist>=3.8")  # they wait more than they work
     folders = sorted((ROOT / "plugins").glob("mesyx-*/tests/scenario"))
     marked = [
         file
         for file in sorted((ROOT / "plugins").glob("mesyx-*/tests/test_*.py"))
         if "mark.scenario" in file.read_text()
     ]
-    pytest(session, ROOT, "tests/scenario", "tests/faults", *map(str, folders + marked))
+    pytest(
+        session, ROOT, "-n", "3", "--dist", "loadfile", "tests/scenario", "tests/faults", *map(str, folders + marked)
+    )
 
 
 @nox.session

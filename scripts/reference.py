@@ -35,6 +35,7 @@ WIDTH = 96
 def pages() -> dict[str, str]:
     """File name to text."""
     return {
+        "mesyx.1": man_page(),
         "config.md": config_page(),
         "cli.md": cli_page(),
         "api.md": api_page(),
@@ -165,6 +166,78 @@ def cli_page() -> str:
         "\n".join(["| code | |", "| --- | --- |", *(f"| {code} | {text} |" for code, text in exit_codes())]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def man_page() -> str:
+    """The same for man(1), with the files and variables that a user meets."""
+    lines = [
+        f'.\\" {NOTE.strip("<!-> ")}',
+        ".TH MESYX 1",
+        ".SH NAME",
+        r"mesyx \- message exchange: takes in messages, seals each at once, carries them to your own nodes",
+        ".SH SYNOPSIS",
+        ".B mesyx",
+        r".RI [ OPTIONS ]\~ COMMAND\~ [ ARGS ].\|.\|.",
+        ".SH DESCRIPTION",
+        roff((root.help or "").split("\n\n")[0]),
+        ".SH COMMANDS",
+    ]
+    for words, command in leaves(root):
+        lines += [".TP", f".B {roff(usage(words, command))}", *help_paragraphs(command.help or "")]
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                names, text = option.get_help_record(click.Context(command)) or ("", "")
+                lines += [".RS", ".TP", f".B {roff(names)}", roff(text) or "\\&", ".RE"]
+        lines += [".RS", ".PP", "Example:", ".nf", roff(getattr(command, "example", "")), ".fi", ".RE"]
+    lines += [".SH EXIT STATUS"]
+    for code, text in exit_codes():
+        lines += [".TP", f".B {code}", roff(text.replace("`", ""))]
+    lines += [".SH ENVIRONMENT"]
+    for name, text in VARIABLES.items():
+        lines += [".TP", f".B {name}", roff(text)]
+    lines += [".SH FILES"]
+    for name, text in FILES.items():
+        lines += [".TP", f".I {name}", roff(text)]
+    lines += [".SH SEE ALSO", ".BR age (1),", ".BR systemd.exec (5)"]
+    return "\n".join(lines) + "\n"
+
+
+VARIABLES = {
+    "MESYX_CONFIG": "The node's config, where -c is not given.",
+    "NO_COLOR": "Set to anything, nothing is printed in colour.",
+    "LISTEN_FDS, NOTIFY_SOCKET, WATCHDOG_USEC": "How systemd hands over sockets, and hears of the node.",
+    "JOURNAL_STREAM": "Set by systemd: the log is written for its journal.",
+}
+FILES = {
+    "mesyx.toml": "The node's config.",
+    "state/node.key": "The node's key. Whoever has it is the node.",
+    "state/journal/": "What the node holds: ciphertext.",
+    "state/keys/": "A client's private keys, under its stores' passphrases.",
+    "state/mailbox/": "A client's index of its mailboxes, encrypted.",
+}
+
+
+def usage(words: Sequence[str], command: click.Command) -> str:
+    """The command with its arguments."""
+    pieces = command.collect_usage_pieces(click.Context(command))
+    return " ".join(["mesyx", *words, *pieces])
+
+
+def help_paragraphs(text: str) -> Iterator[str]:
+    """Of a help text, below its heading."""
+    for number, part in enumerate(text.replace("\b\n", "").split("\n\n")):
+        if number:
+            yield ".IP"
+        yield roff(" ".join(part.split()))
+
+
+def roff(text: str) -> str:
+    """Text that man(1) shows as it is."""
+    safe = text.strip()
+    safe = safe.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace("`", "\\(ga")
+    for char, name in {"…": ".\\|.\\|.", "’": "\\(cq"}.items():
+        safe = safe.replace(char, name)
+    return "\n".join("\\&" + line if line.startswith((".", "\\(aq")) else line for line in safe.splitlines())
 
 
 def leaves(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:

@@ -27,6 +27,8 @@ COMMANDS: Final = {
     "login": "login",
     "account": "account",
     "queue": "queue",
+    "backup": "backup",
+    "restore": "backup",
     "trace": "watch",
     "plugin": "plugin",
     "demo": "run",

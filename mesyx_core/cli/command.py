@@ -9,9 +9,14 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from mesyx_core.node.progress import Tell
+
+T = TypeVar("T")
 
 DEFAULT = "mesyx.toml"
 
@@ -100,10 +105,10 @@ def printed() -> None:
 
 
 def ask(verb: str, arguments: Mapping[str, Any] | None = None) -> Any:
-    """The result of a control verb: by the running node, else in this process. Progress goes to stderr."""
+    """The result of a control verb: by the running node, else in this process. Progress is shown at a terminal."""
     import anyio
 
-    from mesyx_core.cli.show import plain
+    from mesyx_core.cli.progress import Bar
     from mesyx_core.node import call
 
     given = {key: value for key, value in (arguments or {}).items() if value is not None}
@@ -111,14 +116,23 @@ def ask(verb: str, arguments: Mapping[str, Any] | None = None) -> Any:
 
     async def answer() -> Any:
         result: Any = None
-        async for value in call(path, verb, given):
-            if "progress" in value:
-                click.echo(plain(value["progress"]), err=True)
-            if "result" in value:
-                result = value["result"]
+        with Bar() as bar:
+            async for value in call(path, verb, given):
+                if "progress" in value:
+                    bar.show(value["progress"])
+                if "result" in value:
+                    result = value["result"]
         return result
 
     return anyio.run(answer)
+
+
+def working(work: Callable[[Tell], T]) -> T:
+    """What takes long and needs no node, with its progress shown at a terminal."""
+    from mesyx_core.cli.progress import Bar
+
+    with Bar() as bar:
+        return work(lambda what, done, of=0: bar.show({"what": what, "done": done, "of": of}))
 
 
 def absolute(path: Path | None) -> str | None:

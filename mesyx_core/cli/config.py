@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -55,6 +58,57 @@ def show() -> None:
     for instance in Registry().bind_all(found):
         tables[instance.section.path] = _instance(instance)
     emit(tables, _toml)
+
+
+@command("mesyx config units --user mesyx --dir /etc/systemd/system -c /srv/mesyx/mesyx.toml", group=config)
+@click.option("--user", default="mesyx", show_default=True, help="The user that the node runs as; owns its folder.")
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="Write the files there; else they are printed.",
+)
+@click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The passphrase of a client's stores, handed to the service alone, as a credential.",
+)
+def units(user: str, folder: Path | None, passphrase_file: Path | None) -> None:
+    """Print systemd units for this node: a hardened service, and a socket unit for its ports.
+
+    systemd binds the ports, so the node never runs as root, not even for port 25. After a change of a `listen`, make
+    the units again.
+    """
+    from mesyx_core.config import load
+    from mesyx_core.config.units import units as made
+
+    files = made(load(settings().config), _itself(), user, passphrase_file)
+    for name, text in files.items():
+        if folder is None:
+            click.echo(f"# --- {name}\n{text}")
+        else:
+            _write(folder / name, text)
+            click.echo(f"{folder / name}")
+    if folder is not None:
+        click.echo(f"next: systemctl daemon-reload && systemctl enable --now {' '.join(reversed([*files]))}")
+
+
+def _itself() -> Path:
+    """This program, as another user finds it."""
+    return Path(shutil.which("mesyx", path=str(Path(sys.executable).parent)) or shutil.which("mesyx") or sys.argv[0])
+
+
+def _write(path: Path, text: str) -> None:
+    from mesyx_core.api.errors import Refused
+
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise Refused(
+            f"{path}: cannot be written ({error.strerror})", "run this as root, or name another --dir"
+        ) from None
 
 
 def _instance(instance: Instance) -> dict[str, Any]:

@@ -76,4 +76,5 @@ class Running:
         from mesyx_core.node import call
 
         async for answer in call(settings().config.absolute(), "plugin.call", arguments):
-            yield answer.get("progress", answer.get("result"))
+            if "value" in answer:
+                yield answer["value"]

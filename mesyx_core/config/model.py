@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
@@ -59,12 +60,34 @@ class NodeConfig(BaseModel):
     peer_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """Connections from one address, or from one /64 network in IPv6."""
 
+    metrics: Annotated[str, Field(examples=["127.0.0.1:9464"])] = ""
+    """Address of loopback where Prometheus can read how the node does, with `mesyx[metrics]` installed. Empty: none."""
+    log: Literal["text", "json"] = "text"
+    """How the log on stderr is written: lines for people, or a line of JSON for each record."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _loopback(cls, value: str) -> str:
+        host, colon, port = value.rpartition(":")
+        address = _address(host)
+        local = host == "localhost" or (address is not None and address.is_loopback)
+        if value and not (colon and port.isdecimal() and int(port) < 65536 and local):
+            raise ValueError('must be HOST:PORT of loopback, like "127.0.0.1:9464"; a proxy may show it to others')
+        return value
+
     @field_validator("database")
     @classmethod
     def _known_database(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() != "sqlite" and not value.get_secret_value().startswith("postgresql://"):
             raise ValueError('names no known database; write "sqlite" or "postgresql://USER@HOST/NAME"')
         return value
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host.strip("[]"))
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from anyio import to_thread
 from mesyx_core.api import MesyxError, Refused
 from mesyx_core.journal import catalogue, holdings, intake
 from mesyx_core.journal.blobs import Blobs, Partial, PendingBlob, sync_folder
+from mesyx_core.journal.copying import Told, copy_out
 from mesyx_core.journal.database import Database, failed
 from mesyx_core.journal.errors import Diverged, InUse, LogEnded
 from mesyx_core.journal.log import Draft, Log, write
@@ -44,6 +45,7 @@ class Journal:
     """All of a node's stores on disk. Made by `open`; every method is for the event loop that opened it."""
 
     def __init__(self, database: Database, blobs: Blobs, stores: Stores, next_log: int) -> None:
+        self._database = database
         self._blobs = blobs
         self._stores = stores
         self._running: dict[Origin, Log] = {}
@@ -103,6 +105,13 @@ class Journal:
     async def usage(self, store: bytes) -> int:
         """Bytes of entries and blobs that the store has here; from memory, so cheap enough to ask at every message."""
         return self._store(store).weight
+
+    # --- backups ----------------------------------------------------------------------------------------------------
+
+    async def copy(self, folder: Path, told: Told) -> Path:
+        """All but the blobs, in one state, as a database file in an empty folder, whatever is committed meanwhile.
+        `told` is called in another thread. Raises CommitFailed, Unreadable."""
+        return await to_thread.run_sync(copy_out, self._database, folder, told)
 
     # --- writing ----------------------------------------------------------------------------------------------------
 

@@ -102,7 +102,7 @@ class InstanceContext:
 
     def _bind(self, address: str) -> list[socket.socket]:
         try:
-            return sockets.bind(address)
+            return sockets.bind(address, self._node.handed)
         except Misconfigured as error:
             place = f"{self._node.config.file}: [{self._instance.path}]"
             raise Misconfigured(f"{place} {error.what}", error.remedy) from error

@@ -53,6 +53,7 @@ from mesyx_core.node.sharing import Sharing
 from mesyx_core.node.sightings import Sightings
 from mesyx_core.node.stores import Stores, fit_name
 from mesyx_core.node.summary import Summaries
+from mesyx_core.node.systemd import NONE
 from mesyx_core.node.upkeep import Upkeep
 from mesyx_core.pipeline import Intake, Sealer
 from mesyx_core.plugins import Instance, Registry
@@ -81,6 +82,8 @@ class Node:
         self.stores = Stores(journal, self.key, now, os.urandom)
         self.addresses = Addresses(self.rows)
         self.logins = Logins(self.rows, self.key, self._login, anyio.sleep)
+        self.handed = NONE
+        """Sockets that the service manager has bound for this process."""
         self.doors = Doors(config.node.connections, config.node.peer_connections)
         self.mailboxes = Mailboxes(self)
         self.peers = Peers(self)

@@ -61,6 +61,11 @@ class Doors:
         self._inside: dict[Peer, Inside] = {}  # those that came or were looked at last, last
         self._of: Counter[str] = Counter()
 
+    @property
+    def open(self) -> int:
+        """How many are inside."""
+        return len(self._inside)
+
     def enter(self, peer: Peer, brought: Callable[[], int], close: Callable[[], None]) -> bool:
         """Let one more in, if there is a place or one to be had. `brought` tells how many bytes have come from it, and
         `close` ends the connection at once; both may be called until it leaves."""

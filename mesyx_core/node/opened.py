@@ -195,6 +195,7 @@ class AccountContext(InstanceContext):
             room=shared.room,
             commit=shared.commit,
             limit=shared.limit,
+            counts=shared.counts,
         )
 
     @property

@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +19,10 @@ from anyio.to_thread import run_sync
 from mesyx_core import config as configuration
 from mesyx_core import control
 from mesyx_core.api import MesyxError, Refused, Temporary
-from mesyx_core.node import faults, reach, secrets, verbs
+from mesyx_core.node import faults, logs, metrics, reach, secrets, verbs
 from mesyx_core.node.core import Node
 from mesyx_core.node.faults import single
+from mesyx_core.node.systemd import HandedOver, Notifier, inherited
 from mesyx_core.plugins import Registry
 
 log = logging.getLogger(__name__)
@@ -31,13 +33,14 @@ with ten busy connections takes in half as much.]"""
 COLLECT_AFTER: Final = 10_000
 """Objects made and not freed before the garbage collector looks for cycles."""
 PR_SET_DUMPABLE: Final = 4
+STATUS: Final = "at work; `mesyx status` says more"
 MANY: Final = 65536
 """Descriptors that no node needs more of."""
 
 
 def run(file: Path, passphrase_file: Path | None = None, owner_key: Path | None = None) -> None:
     """Run the node until SIGTERM or SIGINT. Raises MesyxError when it cannot start."""
-    configure_logging()
+    logs.configure()
     harden()
     raise_limits()
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -60,10 +63,14 @@ async def serve(
     bound, and plugins come from `registry` instead of from all that is installed.
     """
     config = configuration.load(file)
+    handed = HandedOver()
     if stop is None:  # the process is this node's own
         faults.install()
+        logs.configure(config.node.log)
+        handed = HandedOver(inherited())
     async with Node.opened(config, registry=registry) as node:
         node.live = True
+        node.handed = handed
         node.owner_key = owner_key
         node.passphrase_file = passphrase_file
         named = [path for path in (owner_key, passphrase_file) if path is not None]
@@ -73,6 +80,8 @@ async def serve(
 
 
 def _say_ready(node: Node) -> None:
+    for address in node.handed.idle:
+        log.warning("the socket at %s was handed over, and no section listens there", address)
     print("ready", flush=True)
 
 
@@ -94,10 +103,12 @@ async def _unlock(node: Node, passphrase_file: Path | None) -> None:
 
 
 async def _serve(node: Node, ready: Callable[[Node], None], stop: anyio.Event | None) -> None:
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_heed_signals, node, tasks, stop)
+    notifier = Notifier() if stop is None else Notifier({})
+    async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
+        tasks.start_soon(_heed_signals, node, tasks, stop, notifier)
         await node.instances.start(tasks)
         async with control.listening(node.home.socket, lambda verb, arguments: verbs.perform(node, verb, arguments)):
+            stack.enter_context(metrics.served(node))
             tasks.start_soon(node.peers.run)
             tasks.start_soon(node.outgoing.run)
             tasks.start_soon(node.exchange.run)
@@ -107,11 +118,13 @@ async def _serve(node: Node, ready: Callable[[Node], None], stop: anyio.Event | 
             if stop is None:
                 settle()
             ready(node)
+            notifier.ready(STATUS)
             log.info("ready")
+            await notifier.live()
             await anyio.sleep_forever()
 
 
-async def _heed_signals(node: Node, tasks: TaskGroup, stop: anyio.Event | None) -> None:
+async def _heed_signals(node: Node, tasks: TaskGroup, stop: anyio.Event | None, notifier: Notifier) -> None:
     if stop is not None:
         await stop.wait()
     else:
@@ -120,7 +133,10 @@ async def _heed_signals(node: Node, tasks: TaskGroup, stop: anyio.Event | None) 
                 if number != signal.SIGHUP:
                     log.info("stopping on %s", signal.Signals(number).name)
                     break
+                notifier.reloading()
                 await _reload(node)
+                notifier.ready(STATUS)
+    notifier.stopping()
     tasks.cancel_scope.cancel()
 
 
@@ -162,8 +178,3 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
-
-
-def configure_logging(level: str = "INFO") -> None:
-    """Structured enough to grep, never with content: our own messages name types and places only."""
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

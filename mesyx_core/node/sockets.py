@@ -20,6 +20,7 @@ from anyio.streams.tls import TLSStream
 from mesyx_core.api.errors import Misconfigured, Temporary
 from mesyx_core.node.doors import Doors, Peer
 from mesyx_core.node.faults import place
+from mesyx_core.node.systemd import NONE, HandedOver
 
 HANDSHAKE_SECONDS: Final = 20.0
 _RECEIVED: Final = 128
@@ -45,15 +46,19 @@ def split(address: str, path: str = "listen") -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def bind(address: str) -> list[socket.socket]:
-    """Bound, listening, non-blocking sockets for every address of the host. Raises Misconfigured when that cannot
-    be.
+def bind(address: str, handed: HandedOver = NONE) -> list[socket.socket]:
+    """Bound, listening, non-blocking sockets for every address of the host; those that were handed over are taken.
+    Raises Misconfigured when that cannot be.
     """
     host, port = split(address)
     sockets: list[socket.socket] = []
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, kind, protocol, _, where in found:
+            ready = handed.take(family, where)
+            if ready is not None:
+                sockets.append(ready)
+                continue
             each = socket.socket(family, kind, protocol)
             sockets.append(each)
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -52,6 +53,7 @@ class Intake:
         room: Room,
         commit: Commit,
         limit: int,
+        counts: Counter[str] | None = None,
     ) -> None:
         self.route = route
         self.filters = filters
@@ -59,6 +61,13 @@ class Intake:
         self.room = room
         self.commit = commit
         self.limit = limit
+        self.counts: Counter[str] = Counter() if counts is None else counts
+        """Recipients, by what became of the message for them: accept, reject, later, drop, hold."""
+
+    def count(self, verdicts: Iterable[Verdict]) -> None:
+        """What was answered."""
+        for verdict in verdicts:
+            self.counts["later" if verdict.temporary else verdict.word] += 1
 
     def deliver(self, draft: Message) -> Delivery:
         """Begin taking in one message; the delivery is the scope to be in."""
@@ -82,6 +91,7 @@ class Intake:
             verdicts.append(verdict)
         if entries or rows:
             await self.commit(entries, rows)
+        self.count(verdicts)
         return verdicts
 
 
@@ -115,14 +125,18 @@ class Delivery:
         except Temporary as suspended:
             return Verdict(word="reject", temporary=True, reason=suspended.what)
         if sealer is None:
-            return Verdict(word="reject", reason="no such recipient here")
+            return self._refused(Verdict(word="reject", reason="no such recipient here"))
         store = sealer.store
         try:
             await self._intake.room.take(store, 0)
         except Temporary as full:
-            return Verdict(word="reject", temporary=True, reason=full.what)
+            return self._refused(Verdict(word="reject", temporary=True, reason=full.what))
         self.stores.setdefault(store, (sealer, []))[1].append(address)
         return ACCEPT
+
+    def _refused(self, verdict: Verdict) -> Verdict:
+        self._intake.count([verdict])
+        return verdict
 
     async def trace(self, header: bytes) -> None:
         self._traced = len(header)
@@ -150,9 +164,11 @@ class Delivery:
     async def commit(self) -> Receipt:
         bodies = await self._spool.finish()
         entries, receipt = await self.sealed(bodies)
+        if entries:
+            seqs = await self._intake.commit(entries)
+        self._intake.count(receipt.verdicts.values())
         if not entries:
             return receipt
-        seqs = await self._intake.commit(entries)
         first = entries[0][0].origin
         return Receipt(verdicts=receipt.verdicts, trace=f"{first.incarnation.hex()[:12]}-{seqs[0]}")
 

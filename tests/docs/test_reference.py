@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -27,7 +29,7 @@ def script() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["config.md", "cli.md", "api.md", "contracts.md", "faults.md"])
+@pytest.mark.parametrize("page", ["config.md", "cli.md", "api.md", "contracts.md", "faults.md", "mesyx.1"])
 def test_the_reference_is_what_the_code_says(page: str) -> None:
     shown = (ROOT / "docs" / "reference" / page).read_text()
     assert shown == script().pages()[page], "run python scripts/reference.py"
@@ -60,3 +62,12 @@ def test_every_hook_is_explained() -> None:
         if name.startswith("mesyx_"):
             assert hook.__doc__
             assert f"`{name}()`" in page
+
+
+def test_the_man_page_is_set_without_a_warning() -> None:
+    page = ROOT / "docs" / "reference" / "mesyx.1"
+    done = subprocess.run(["groff", "-man", "-ww", "-Tutf8", "-Kutf8", str(page)], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    plain = re.sub(r"\x1b\[[0-9;]*m|.\x08", "", done.stdout)
+    assert "mesyx store create [OPTIONS] NAME" in plain

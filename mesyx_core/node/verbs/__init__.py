@@ -1,27 +1,30 @@
 """What commands ask of a node, whether it runs or not: one module a noun, one function a verb.
 
-A verb takes the node and its arguments and returns plain JSON; one that takes long also reports progress.
+A verb takes the node and its arguments and returns plain JSON, or yields it piece by piece; one that takes long has a
+parameter `tell` (`mesyx_core.node.progress.Tell`) and calls it as it goes on.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import JsonValue
-
 from mesyx_core.api import Refused
+from mesyx_core.node.progress import quietly, told
 from mesyx_core.node.verbs import (
     accounts,
     addresses,
+    backups,
     doctor,
     health,
     invitations,
     keysets,
     logins,
     members,
+    plugins,
     queue,
     stores,
 )
@@ -29,7 +32,7 @@ from mesyx_core.node.verbs import (
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
 
-Verb = Callable[..., Awaitable[JsonValue]]
+Verb = Callable[..., Any]
 
 VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
     {
@@ -65,6 +68,8 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         "queue.retry": queue.retry,
         "queue.drop": queue.drop,
         "queue.move": queue.move,
+        "backup": backups.backup,
+        "plugin.call": plugins.call,
         "status": health.status,
         "doctor": doctor.doctor,
         "trace": health.trace,
@@ -74,14 +79,28 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
 
 
 async def perform(node: Node, verb: str, arguments: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-    """Run one verb. Raises Refused for a verb or arguments that this version does not know."""
+    """Run one verb: {"value": …} for each piece, {"progress": …} of what takes long, at last {"result": …}. Raises
+    Refused for a verb or for arguments that this version does not know."""
     found = VERBS.get(verb)
     if found is None:
         raise Refused(
             f"this node does not know the command {verb!r}", "use the same release for the node and for `mesyx`"
         )
+    signature = inspect.signature(found)
+    own = {name: value for name, value in arguments.items() if name != "tell"}
     try:
-        inspect.signature(found).bind(node, **arguments)
+        signature.bind(node, **own, **({"tell": quietly} if "tell" in signature.parameters else {}))
     except TypeError as error:
         raise Refused(f"wrong arguments for {verb}", "use the same release for the node and for `mesyx`") from error
-    yield {"result": await found(node, **arguments)}
+    if inspect.isasyncgenfunction(found):
+        async with aclosing(found(node, **own)) as values:
+            async for value in values:
+                yield {"value": value}
+        yield {"result": None}
+        return
+    if "tell" not in signature.parameters:
+        yield {"result": await found(node, **own)}
+        return
+    async with aclosing(told(lambda tell: found(node, **own, tell=tell))) as parts:
+        async for part in parts:
+            yield part

@@ -43,8 +43,9 @@ class OnePlugin:
 @pytest.fixture(autouse=True)
 def one_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     async def call(config: Path, verb: str, arguments: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        yield {"progress": verb}
-        yield {"result": arguments}
+        yield {"value": verb}
+        yield {"value": arguments}
+        yield {"result": None}
 
     node = ModuleType("mesyx_core.node")
     node.__dict__["call"] = call
