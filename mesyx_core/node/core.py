@@ -45,6 +45,7 @@ from mesyx_core.node.logins import Logins, Open
 from mesyx_core.node.mailboxes import Mailboxes
 from mesyx_core.node.outgoing import Outgoing
 from mesyx_core.node.peers import Peers
+from mesyx_core.node.purging import Purgings
 from mesyx_core.node.remote import Events
 from mesyx_core.node.room import Room
 from mesyx_core.node.rows import SealedRows
@@ -115,6 +116,7 @@ class Node:
         self.outgoing = Outgoing(self)
         self.summaries = Summaries(self)
         self.accounts = Accounts(self)
+        self.purgings = Purgings(self)
         self.events = Events(self)
         self.upkeep = Upkeep(self)
         self.sharing = Sharing(self)
@@ -242,6 +244,7 @@ class Node:
 
     def manifest_changed(self, store: bytes) -> None:
         """What goes by a store's manifest looks at it again."""
+        self.purgings.wake()
         self.mailboxes.manifest_changed(store)
         self.peers.refresh()
         self.accounts.refresh()

@@ -7,11 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from mesyx_core.record import shape
 from mesyx_core.record.entry import MAX_PAYLOAD, Origin
 from mesyx_core.record.payloads import MAX_SEED_FILE, Target, read_target
 from mesyx_core.record.shape import RecordError
 from mesyx_core.vault import encoding, labels
+from mesyx_core.vault.nodekey import verify
 
 VERSION: Final = 1
 MAX_LOGS: Final = 4096
@@ -20,6 +23,8 @@ MAX_RUNS: Final = 65_536
 """Runs of entries that it names in all, and"""
 MAX_NAMED: Final = 65_536
 """the entries in them: whoever judges it looks at the header of each."""
+
+SIGNATURE: Final = 64
 
 When: TypeAlias = Literal["once", "grace"]
 _WHEN: Final[tuple[When, ...]] = ("once", "grace")
@@ -70,14 +75,28 @@ class Named(NamedTuple):
 
 class Purge(NamedTuple):
     """The payloads of these entries, and the blobs that nothing else refers to, are to be dropped by every node: once
-    it has this, or after the store's grace, within which any client may veto."""
+    it has this, where that may be, or after the store's grace, within which any client may veto."""
 
     when: When
     named: tuple[Named, ...]
+    proof: bytes = b""
+    """The owner's signature, 64 bytes; empty where a node acts by its own right."""
 
     def encode(self) -> bytes:
+        return encoding.encode([VERSION, *self._values(), self.proof])
+
+    def _values(self) -> list[Any]:
         named = [[n.node, n.incarnation, n.digest, [number for run in n.runs for number in run]] for n in self.named]
-        return encoding.encode([VERSION, _WHEN.index(self.when), named])
+        return [_WHEN.index(self.when), named]
+
+    def signed(self, store: bytes, owner: bytes) -> Purge:
+        """The same, as its store's owner wants it; `owner` is the private key."""
+        key = Ed25519PrivateKey.from_private_bytes(owner)
+        return self._replace(proof=key.sign(encoding.labelled(labels.OWNER_PURGE, store, *self._values())))
+
+    def is_owners(self, store: bytes, owner: bytes) -> bool:
+        """Whether this owner, named by the public key, has signed it."""
+        return bool(self.proof) and verify(owner, self.proof, labels.OWNER_PURGE, store, *self._values())
 
 
 class Veto(NamedTuple):
@@ -107,11 +126,14 @@ def decode_reseal(data: bytes) -> Reseal:
 def decode_purge(data: bytes) -> Purge:
     """Raises RecordError."""
     what = "a purge entry"
-    value = shape.decode(data, what, limit=MAX_PAYLOAD, items=5 * MAX_LOGS + 2 * MAX_RUNS + 4, depth=5)
-    _, when, named = shape.versioned(value, what, 3)
+    value = shape.decode(data, what, limit=MAX_PAYLOAD, items=5 * MAX_LOGS + 2 * MAX_RUNS + 5, depth=5)
+    _, when, named, proof = shape.versioned(value, what, 4)
+    if proof != b"":
+        shape.octets(proof, what, SIGNATURE)
     purge = Purge(
         _WHEN[shape.number(when, what, len(_WHEN) - 1)],
         tuple(_named(one, what) for one in shape.array(named, what, most=MAX_LOGS)),
+        proof,
     )
     logs = [one[:2] for one in purge.named]
     if not logs or logs != sorted(set(logs)):

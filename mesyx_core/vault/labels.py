@@ -24,6 +24,7 @@ CHECKPOINT = "log/checkpoint"
 DIGEST = "log/digest"
 DIGEST_NODE = "log/digest-node"
 PURGE = "log/purge"  # over the ids of entries that a purge names
+OWNER_PURGE = "log/owner-purge"  # what the owner signs to have entries dropped at once
 ORIGIN = "log/origin"  # H(origin), by which ranges split
 # Exchange
 AUTH = "exchange/auth"  # what a dialling node signs

@@ -16,6 +16,7 @@ from mesyx_core.record.entry import MAX_PAYLOAD, Origin
 from mesyx_core.record.marks import MAX_LOGS, MAX_NAMED, Named, Purge, Reseal, Run, Veto
 from mesyx_core.record.payloads import MAX_SEED_FILE, Target
 from mesyx_core.record.shape import SEQ_MAX, RecordError
+from mesyx_core.vault.manifest import owner_public
 
 VECTOR: dict[str, Any] = json.loads((Path(__file__).parents[2] / "vectors" / "record" / "marks.json").read_text())
 NODE, INCARNATION, KEYSET, FILE = (bytes.fromhex(VECTOR[name]) for name in ("node", "incarnation", "keyset", "file"))
@@ -50,6 +51,21 @@ def test_a_purge_names_entries_by_number_and_proves_that_it_knows_them(when: mar
     assert purge.encode() == PAYLOADS[name]
     assert marks.decode_purge(PAYLOADS[name]) == purge
     assert [list(one.seqs)[-1] for one in purge.named] == [one.last for one in purge.named]
+
+
+def test_the_owner_signs_what_is_named_for_one_store() -> None:
+    owner, store = bytes.fromhex(VECTOR["owner"]), bytes.fromhex(VECTOR["store"])
+    once = marks.decode_purge(PAYLOADS["purge once"])
+    signed = once.signed(store, owner)
+    assert signed.encode() == PAYLOADS["purge of the owner"]
+    assert marks.decode_purge(PAYLOADS["purge of the owner"]) == signed
+    public = owner_public(owner)
+    assert signed.is_owners(store, public)
+    assert not once.is_owners(store, public)
+    assert not signed.is_owners(bytes(32), public)
+    assert not signed._replace(when="grace").is_owners(store, public)
+    assert not signed._replace(named=signed.named[:1]).is_owners(store, public)
+    assert not signed.is_owners(store, owner_public(bytes(32)))
 
 
 @pytest.mark.parametrize(("kind", "what"), REFUSED)
