@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from mesyx_core.cli.command import ask, command, emit
+from mesyx_core.cli.handing import KIT, QR, hand_out
 from mesyx_core.cli.show import plain
 from mesyx_core.cli.signing import signing
 from mesyx_core.cli.values import Name
@@ -19,14 +21,19 @@ NODE = click.argument("node")
 @command("mesyx store remove-node alice phone --passphrase-file alice.passphrase", name="remove-node", table=True)
 @NAME
 @NODE
+@click.option("--keep-keys", is_flag=True, help="Exchange no keys: the machine is at hand, and will be wiped.")
+@KIT
+@QR
 @signing
-def remove_node(name: str, node: str, by: Mapping[str, str]) -> None:
+def remove_node(name: str, node: str, keep_keys: bool, kit: Path | None, qr: bool, by: Mapping[str, str]) -> None:
     """Let NODE hold the store NAME no longer. NODE is its name, or how its key begins.
 
     It is served nothing more, and of what it wrote only that counts which had come to this node. What it holds stays on
-    it: of a client, the mail that its keys open.
+    it: of a client, the mail that its keys open. Those keys are exchanged for new ones, which the other clients get; a
+    new recovery kit has those that last.
     """
-    emit(ask("store.remove_node", {"name": name, "member": node, "by": by}), _removed)
+    arguments = {"name": name, "member": node, "by": by, "keep_keys": keep_keys}
+    hand_out("store.remove_node", arguments, kit, qr, _removed)
 
 
 @command("mesyx store suspend-node alice phone", name="suspend-node", table=True)
@@ -72,15 +79,17 @@ def replace_node(name: str, node: str, invitation: str, keys: str, by: Mapping[s
 
 
 def _said(result: Mapping[str, Any]) -> str:
-    return f"{plain(result.get('name'))} is {plain(result.get('state'))}"
+    return f"{plain(result.get('node_name'))} is {plain(result.get('state'))}"
 
 
-def _removed(result: Mapping[str, Any]) -> str:
+def _removed(result: Mapping[str, Any]) -> list[str]:
     reads = result.get("reads") or ()
-    lines = [_said(result)]
+    lines = [f"{plain(result.get('node_name'))} is {plain(result.get('state'))}"]
     if reads:
         lines.append(f"it has private keys of {len(reads)} keysets: {plain([id[:16] for id in reads])}")
-    return "\n".join(lines)
+        if not result.get("exchanged"):
+            lines.append("they were not exchanged: what is sealed to these keysets from now on it could open as well")
+    return lines
 
 
 COMMANDS: Final = (remove_node, suspend_node, resume_node, replace_node)

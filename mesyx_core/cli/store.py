@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
-from mesyx_core.cli import members
-from mesyx_core.cli.command import absolute, ask, command, emit, printed
+from mesyx_core.cli import members, recovery
+from mesyx_core.cli.command import absolute, ask, command, emit
+from mesyx_core.cli.handing import KIT, QR, hand_out, made
 from mesyx_core.cli.passphrase import given_passphrase
 from mesyx_core.cli.run import OWNER_KEY, PASSPHRASE
 from mesyx_core.cli.show import nested, plain, table
 from mesyx_core.cli.values import Address, Name
 
 NAME = click.argument("name", type=Name())
-KIT = click.option(
-    "--kit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the recovery kit there too."
-)
-QR = click.option("--qr", is_flag=True, help="Print the recovery kit as a QR code as well.")
 
 
 @click.group()
@@ -43,7 +38,7 @@ def create(name: str, passphrase_file: Path | None, kit: Path | None, qr: bool) 
     Ends with the recovery kit: the keys, in an age file under the same passphrase. Keep it on paper or a stick; with
     it a lost laptop loses no mail. The node keeps it until this command has shown it: should that fail, run it again.
     """
-    _hand_out("store.create", {"name": name, **given_passphrase(passphrase_file, new=True)}, kit, qr)
+    hand_out("store.create", {"name": name, **given_passphrase(passphrase_file, new=True)}, kit, qr, made)
 
 
 @command("mesyx store kit alice --kit alice-recovery.age", group=store, name="kit", table=True)
@@ -55,87 +50,7 @@ def kit_(name: str, kit: Path | None, qr: bool) -> None:
 
     The node keeps it only until it has been printed, or written, once.
     """
-    _hand_out("store.kit", {"name": name}, kit, qr)
-
-
-def _hand_out(verb: str, arguments: Mapping[str, Any], kit: Path | None, qr: bool) -> None:
-    """Ask for a kit, and tell the node that it is taken once it is on the disk or printed; not before."""
-    name = str(arguments["name"])
-    if kit is None:
-        result = ask(verb, arguments)
-    else:
-        with _created_file(kit) as file:  # before the store is made: what cannot be written is known at once
-            result = ask(verb, arguments)
-            with _kept_elsewhere(name):
-                file.write(str(result["kit"]))
-                file.flush()
-                os.fsync(file.fileno())
-                _sync_name(kit)
-    with _kept_elsewhere(name):
-        emit(result, lambda _: _created(name, result, qr))
-        printed()
-    ask("store.kit_taken", {"name": name})
-
-
-@contextmanager
-def _kept_elsewhere(name: str) -> Iterator[None]:
-    """A kit that cannot be written or printed is not lost."""
-    from mesyx_core.api.errors import Refused
-
-    try:
-        yield
-    except OSError as error:
-        raise Refused(
-            f"the recovery kit could not be handed out ({error.strerror or type(error).__name__})",
-            f"the store is made and its node keeps the kit: mesyx store kit {name}",
-        ) from None
-
-
-def _created(name: str, result: Mapping[str, Any], qr: bool) -> str:
-    lines = ["this store was made before, and nobody had taken its recovery kit"] if result.get("again") else []
-    lines += [
-        f"store {name}",
-        f"id: {plain(result.get('id'))}",
-        f"fingerprint: {plain(result.get('fingerprint'))}",
-    ]
-    if qr:
-        from mesyx_core.cli.qr import drawn
-
-        lines.append(drawn(str(result.get("qr") or result["kit"])))
-    lines += [
-        "",
-        "Keep this recovery kit where this machine's loss does not reach it:",
-        "",
-        str(result["kit"]).rstrip(),
-    ]
-    return "\n".join(lines)
-
-
-@contextmanager
-def _created_file(path: Path) -> Iterator[TextIO]:
-    """A new file for this user alone; gone again if it could not be filled."""
-    from mesyx_core.api.errors import Refused
-
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise Refused(
-            f"{path} cannot be written ({error.strerror})", "nothing was done; name a new file for the kit"
-        ) from None
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            yield file
-    except BaseException:
-        path.unlink(missing_ok=True)  # half a kit would be taken for one; the node keeps the whole
-        raise
-
-
-def _sync_name(path: Path) -> None:
-    folder = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    hand_out("store.kit", {"name": name}, kit, qr, made)
 
 
 @command("mesyx store list", group=store, name="list", table=True)
@@ -242,7 +157,7 @@ def lock(name: str) -> None:
     click.echo(f"{name} is locked")
 
 
-for each in members.COMMANDS:
+for each in (*members.COMMANDS, *recovery.COMMANDS):
     store.add_command(each)
 
 

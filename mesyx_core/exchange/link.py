@@ -93,14 +93,28 @@ async def dial(
 ) -> ByteStream:
     """The client's side; returns only when the server has proved node key `node`. Raises LinkFailed or WrongNode, and
     closes the stream then."""
-    wrapped = await _wrap(stream, context, seconds, server=False)
-    if _leaf_key(wrapped.extra_attributes[TLSAttribute.peer_certificate_binary]()) != node:
+    wrapped, key = await meet(stream, context, seconds=seconds)
+    if key != node:
         await anyio.aclose_forcefully(wrapped)
         raise WrongNode(
             "the node that answered has another key than the one expected",
             "check the address, and that no other server took its place",
         )
     return wrapped
+
+
+async def meet(
+    stream: ByteStream, context: ssl.SSLContext, *, seconds: float = HANDSHAKE_SECONDS
+) -> tuple[ByteStream, bytes]:
+    """The client's side towards a node whose key is not known: the stream, and the key that was proved. Raises
+    LinkFailed or WrongNode, and closes the stream then.
+    """
+    wrapped = await _wrap(stream, context, seconds, server=False)
+    key = _leaf_key(wrapped.extra_attributes[TLSAttribute.peer_certificate_binary]())
+    if key is None:
+        await anyio.aclose_forcefully(wrapped)
+        raise WrongNode("what answers there is no node", "check the address")
+    return wrapped, key
 
 
 async def _wrap(stream: ByteStream, context: ssl.SSLContext, seconds: float, *, server: bool) -> TLSStream:

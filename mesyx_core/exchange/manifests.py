@@ -40,7 +40,7 @@ class Manifests:
         standing = self._hub.standing()
         if self._unknown():
             self._ask()
-        elif not standing.member(self._peer):
+        elif not standing.shown(self._peer):
             raise NotMember("this node is not a member of the store")
         elif set(self._theirs) != set(standing.authority.heads):
             self._count()
@@ -57,7 +57,7 @@ class Manifests:
                 self._theirs = heads
                 await self._next()
             case Lack(known):
-                if not self._hub.standing().member(self._peer):
+                if not self._hub.standing().shown(self._peer):
                     raise NotMember("this node is not a member of the store")
                 for part in _frames(await self._hub.documents(), frozenset(known)):
                     self._session.send(part)
@@ -74,7 +74,7 @@ class Manifests:
 
     async def _documents(self, documents: tuple[bytes, ...]) -> None:
         self._taken += sum(map(len, documents))
-        if self._taken > MAX_TAKEN and not self._hub.standing().member(self._peer):
+        if self._taken > MAX_TAKEN and not self._hub.standing().shown(self._peer):
             raise Violation("too many manifests")
         for document in documents:
             self._changed |= await self._hub.take(document)
@@ -95,7 +95,7 @@ class Manifests:
     def _ask(self) -> None:
         self._count()
         standing = self._hub.standing()
-        known = tuple(standing.authority.manifests) if standing.member(self._peer) else ()
+        known = tuple(standing.authority.manifests) if standing.shown(self._peer) else ()
         self._session.send(Lack(known[-_KNOWN:]))
 
     def _count(self) -> None:

@@ -28,7 +28,8 @@ from .hub import Authorities, Hub, TakeManifest
 from .invitation import Invitation
 from .join import ANSWER_SECONDS, Door, OnJoined, Prepare, redeem
 from .register import Register
-from .session import Phase, Session
+from .rescue import Rescue, rescue
+from .session import Phase, Session, Signer
 from .signals import PATIENCE, Signals, Switch
 from .talk import Talk, ending
 
@@ -170,6 +171,19 @@ class Exchange:
             talk = Talk(stream, session, ANSWER_SECONDS)
             await talk.hear(Hello)
             return await redeem(talk, invitation, self._key, store, prepare)
+
+    async def rescue(self, stream: ByteStream, store: bytes, owner: Signer, prepare: Rescue) -> bytes:
+        """As the owner of a store that this node does not hold, have a member show its manifests, and present the one
+        that `prepare` makes of them and of the member's key; closes the stream. The member's key. Raises what `prepare`
+        raises, NotMember when that node does not know the key as the store's owner, LinkFailed, Violation.
+        """
+        stream, node = await link.meet(stream, self._client_context)
+        session = Session(dialled=True, server=node)
+        async with ending(stream, session):
+            talk = Talk(stream, session, ANSWER_SECONDS)
+            await talk.hear(Hello)
+            await rescue(talk, store, owner, lambda documents: prepare(documents, node))
+        return node
 
     # --- for the node -------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from mesyx_core.record.digest import Head
 from mesyx_core.vault.authority import Authority
+from mesyx_core.vault.manifest import next_commitment
 
 from .compare import Log
 
@@ -21,8 +22,15 @@ class Standing:
         self._cuts = {(cut.node, cut.incarnation): cut for cut in authority.effective.cuts}
 
     def member(self, node: bytes) -> bool:
-        """Whether this node is shown the store's manifests."""
+        """Whether this node is one of the store's."""
         return self.authority.member(node) is not None
+
+    def shown(self, node: bytes) -> bool:
+        """Whether whoever proves this key is shown the store's manifests: a member, or the owner, who may have lost
+        every node of his own.
+        """
+        manifest = self.authority.effective
+        return self.member(node) or node == manifest.owner or next_commitment(node) == manifest.next_owner
 
     def served(self, node: bytes) -> bool:
         """Whether it is served what is in the store: a member that is suspended, without any role, is not."""

@@ -15,6 +15,7 @@ from mesyx_core.node.clock import now
 from mesyx_core.node.secrets import Secrets
 from mesyx_core.node.stores import Store
 from mesyx_core.vault import names
+from mesyx_core.vault.authority import Authority
 from mesyx_core.vault.manifest import Manifest, ManifestError, owner_public, sign
 from mesyx_core.vault.names import Names
 
@@ -47,18 +48,23 @@ async def govern(node: Node, store: Store, change: Change, *, owner: OwnerKey) -
 
 def child(store: Store, change: Change) -> Manifest:
     """The unsigned child of all heads. Raises Refused where it would be no manifest."""
-    current = store.manifest
+    return child_of(store.authority, change)
+
+
+def child_of(authority: Authority, change: Change) -> Manifest:
+    """The same, of a store that may not be held here."""
+    current = authority.effective
     try:
         return replace(
             change(current),
             number=current.number + 1,
-            parents=store.authority.heads,
-            first=store.id,
+            parents=authority.heads,
+            first=authority.store,
             merged=(),
             time=int(now().timestamp()),
         )
     except ManifestError as error:
-        raise Refused(f"{store.name} would have a manifest that no node takes: {error}") from error
+        raise Refused(f"the store would have a manifest that no node takes: {error}") from error
 
 
 def signed(manifest: Manifest, owner: OwnerKey) -> bytes:
@@ -91,11 +97,25 @@ async def take(node: Node, store: Store, document: bytes) -> bool:
 
 def known_names(store: Store, held: Secrets | None = None) -> Names | None:
     """What people call the store's nodes and keysets; None where no key at hand opens that."""
-    held = held or store.secrets
+    return known_names_in(store.manifest, held or store.secrets)
+
+
+def known_names_in(manifest: Manifest, held: Secrets | None) -> Names | None:
+    """The same, of any manifest."""
     try:
-        return names.open_(store.manifest.names, held.keys() if held is not None else ())
+        return names.open_(manifest.names, held.keys() if held is not None else ())
     except names.NamesError:
         return None
+
+
+def joined_names(store: Store, held: Secrets | None) -> Names | None:
+    """Those of all newest manifests together, as far as keys at hand open them."""
+    heads = [store.authority.manifests[head] for head in store.authority.heads]
+    found = [one for one in (known_names_in(head, held or store.secrets) for head in heads) if one is not None]
+    if not found:
+        return None
+    nodes = {node: name for one in found for node, name in one.nodes.items()}
+    return replace(found[0], nodes=nodes).with_keysets({id: name for one in found for id, name in one.keysets.items()})
 
 
 def named(manifest: Manifest, fresh: Names | None) -> Manifest:

@@ -20,15 +20,19 @@ _SHORTEST = 4
 
 def find(store: Store, names: Names | None, said: str) -> Member:
     """The member of this name, or whose key begins with these hex digits. Raises Refused."""
-    members = store.manifest.members
+    return find_in(store.manifest, names, said)
+
+
+def find_in(manifest: Manifest, names: Names | None, said: str) -> Member:
+    """The same, of any manifest."""
+    members = manifest.members
     found = [member for member in members if names is not None and names.node(member.node).name == said]
     if not found and len(said) >= _SHORTEST:
         found = [member for member in members if member.node.hex().startswith(said.lower())]
     if len(found) == 1:
         return found[0]
     known = ", ".join(called(names, member.node) for member in members)
-    hint = f"`mesyx store show {store.name}` shows its nodes: {known}"
-    raise Refused(f"{said!r} is {'several nodes' if found else 'no node'} of {store.name}", hint)
+    raise Refused(f"{said!r} is {'several nodes' if found else 'no node'} of the store", f"its nodes are: {known}")
 
 
 def called(names: Names | None, node: bytes) -> str:

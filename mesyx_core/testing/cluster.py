@@ -136,6 +136,19 @@ class Cluster:
         self.carol = carol
         self._tasks = tasks
 
+    @asynccontextmanager
+    async def another(self, name: str, *roles: str) -> AsyncIterator[Host]:
+        """One more node on the same network, which it listens on by its name; in no store yet."""
+        file, _ = create(self.alice.file.parent.parent / name, name, roles)
+        with file.open("a") as config:
+            config.write(section("transport", "meet", "meet", {"listen": name}))
+        host = Host(name, file, self.alice.registry)
+        await host.start(self._tasks)
+        try:
+            yield host
+        finally:
+            await host.end()
+
     async def restart(self, host: Host) -> None:
         """Stop a node and start it again; Alice's opens her store."""
         await host.end()

@@ -71,6 +71,36 @@ class Authority:
             return heads[0]
         return reduce(_allowed_by_both, heads)
 
+    @cached_property
+    def joined(self) -> Manifest:
+        """Of several heads, what their owner may sign as the child of all: what is in effect, and beside it the
+        members, keysets and client recipients that one of them has added since they parted.
+        """
+        before = self._common()
+        heads = self._heads
+        known = {member.node for member in before.members} | {member.node for member in self.effective.members}
+        added = {each.node: each for head in heads for each in head.members if each.node not in known}
+        old = {keyset.id for keyset in before.keysets}
+        return replace(
+            self.effective,
+            members=(*self.effective.members, *added.values()),
+            keysets=(*self.effective.keysets, *(k for head in heads for k in head.keysets if k.id not in old)),
+            clients=(*self.effective.clients, *(c for head in heads for c in head.clients if c not in before.clients)),
+        )
+
+    def _common(self) -> Manifest:
+        """The newest manifest that all heads follow."""
+        common = set.intersection(*(self._ancestors(head.hash) for head in self._heads))
+        return max((self.manifests[hash] for hash in common), key=lambda manifest: (manifest.number, manifest.hash))
+
+    def _ancestors(self, hash: bytes) -> set[bytes]:
+        found, waiting = {hash}, [hash]
+        while waiting:
+            fresh = set(self.manifests[waiting.pop()].parents) - found
+            found |= fresh
+            waiting += fresh
+        return found
+
     def member(self, node: bytes) -> Member | None:
         """The member with this public key, now."""
         return self._members.get(node)

@@ -26,6 +26,7 @@ from mesyx_core.node.verbs import (
     members,
     plugins,
     queue,
+    recovery,
     stores,
 )
 
@@ -47,6 +48,9 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         "store.remove_node": members.remove_node,
         "store.suspend_node": members.suspend_node,
         "store.resume_node": members.resume_node,
+        "store.restore": recovery.restore,
+        "store.succeed": recovery.succeed,
+        "store.merge": recovery.merge,
         "store.address.add": addresses.add,
         "store.address.remove": addresses.remove,
         "store.address.list": addresses.listing,

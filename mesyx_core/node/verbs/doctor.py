@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mesyx_core.node import breaches, reach, twins
+from mesyx_core.node import breaches, lineage, reach, twins
 from mesyx_core.node.finding import Finding, finding
 from mesyx_core.node.verbs import accounts, queue
 
@@ -34,7 +34,7 @@ async def _findings(node: Node) -> AsyncIterator[Finding]:
         *await twins.findings(node),
     ]:
         yield one
-    for one in await breaches.findings(node):
+    for one in [*await lineage.findings(node), *await breaches.findings(node)]:
         yield one
 
 

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from anyio.to_thread import run_sync
+
 from mesyx_core.api import Refused
-from mesyx_core.node import governing, membership
+from mesyx_core.node import governing, membership, rotation
+from mesyx_core.node.secrets import Secrets, given
 from mesyx_core.node.stores import Store
 from mesyx_core.vault.manifest import Manifest, Member
 from mesyx_core.vault.names import Names
+from mesyx_core.vault.roster import Roster
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -18,19 +22,41 @@ if TYPE_CHECKING:
 SELF: Final = "run this on another client of the store"
 
 
-async def remove_node(node: Node, name: str, member: str, by: Mapping[str, str] | None = None) -> Any:
-    """It is no member any more: it is served nothing, and nothing that it writes from now on counts."""
+async def remove_node(
+    node: Node, name: str, member: str, by: Mapping[str, str] | None = None, keep_keys: bool = False
+) -> Any:
+    """It is no member any more: it is served nothing, and nothing that it writes from now on counts. All keys are
+    exchanged that it may have; with `keep_keys` they are not.
+    """
     store = node.stores.named(name)
     owner, held = await governing.signer(node, store, by, keys=True)
     names = governing.known_names(store, held)
     gone = _other(node, store, names, member, "remove")
     ends = await membership.cuts(node, store, gone.node)
+    read, moment = reads(store, names, gone), rotation.moment()
+    made: rotation.Fresh = {}
+    kit = None
+    if read and held is not None and names is not None and not keep_keys:
+        roster = Roster.of(store.manifest, held.keys())
+        made = rotation.fresh(roster, roster.held_by(gone.node), moment)
+        kit = await _new_keys(node, store, held, made, by or {})
 
     def change(manifest: Manifest) -> Manifest:
-        return governing.named(membership.without(manifest, gone.node, ends), names)
+        manifest = governing.named(membership.without(manifest, gone.node, ends), names)
+        return rotation.exchanged(manifest, held, made, moment) if made and held is not None else manifest
 
     await governing.govern(node, store, change, owner=owner)
-    return {**_told(store, names, gone), "state": "removed", "logs": len(ends), "reads": reads(store, names, gone)}
+    told = {**_told(store, names, gone), "state": "removed", "logs": len(ends), "reads": read, "exchanged": len(made)}
+    return told if kit is None else {**told, "kit": kit}
+
+
+async def _new_keys(node: Node, store: Store, held: Secrets, made: rotation.Fresh, by: Mapping[str, str]) -> str:
+    """Durable here, and in a new recovery kit, before anything is sealed to them; the kit."""
+    rotation.may_hand_out(node, store)
+    phrase = await given(by.get("passphrase_file"), by.get("passphrase"))
+    await run_sync(node.keyring.open, store.id, phrase)  # it is the passphrase
+    kit = rotation.kit_of(store.name, store.authority, held, made, None)
+    return await rotation.keep(node, store, rotation.with_keys(held, made), kit, phrase)
 
 
 async def suspend_node(node: Node, name: str, member: str, by: Mapping[str, str] | None = None) -> Any:
@@ -82,8 +108,8 @@ def _other(node: Node, store: Store, names: Names | None, said: str, verb: str) 
 
 def _told(store: Store, names: Names | None, member: Member) -> dict[str, Any]:
     return {
-        "store": store.name,
+        "name": store.name,
         "node": member.node.hex(),
-        "name": membership.called(names, member.node),
+        "node_name": membership.called(names, member.node),
         "manifest": store.manifest.number,
     }

@@ -11,7 +11,7 @@ from anyio.to_thread import run_sync
 from mesyx_core.api import Busy, Refused
 from mesyx_core.node import governing, secrets
 from mesyx_core.node.clock import now
-from mesyx_core.node.kit import recovery_kit
+from mesyx_core.node.kit import Kit, recovery_kit
 from mesyx_core.node.stores import Store, fit_name
 from mesyx_core.vault import age, names
 from mesyx_core.vault.authority import Authority
@@ -49,8 +49,8 @@ async def _create(node: Node, name: str, phrase: str) -> Any:
     short, long, own = (age.generate() for _ in range(3))
     document = sign(_first(node, owner, following, short.recipient, long.recipient, own.recipient), owner)
     kept = secrets.Secrets(owner, (long.text, short.text, own.text))
-    kit = await run_sync(recovery_kit, name, owner, following, [long, own], phrase)
     id = Authority.of([document]).store
+    kit = await run_sync(recovery_kit, Kit(name, id, owner, following, (long.text, own.text)), phrase)
     await run_sync(node.keyring.save, id, kept, phrase)
     await run_sync(node.keyring.keep_kit, id, kit)  # before the store is: from then on there is always a kit of it
     store = await node.stores.add(name, [document])

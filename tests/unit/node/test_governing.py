@@ -11,6 +11,7 @@ from mesyx_core.node import governing
 from mesyx_core.testing.cluster import STORE, Cluster, alice_and_bob
 from mesyx_core.vault.authority import Authority
 from mesyx_core.vault.manifest import Manifest
+from tests.unit.node.quick import quick_passphrases
 
 pytestmark = pytest.mark.anyio
 PATIENCE = 20
@@ -19,6 +20,11 @@ PATIENCE = 20
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick_passphrases(monkeypatch)
 
 
 def with_grace(seconds: int) -> governing.Change:

@@ -18,6 +18,7 @@ from mesyx_core.record.entry import Origin, chain_next, chain_start
 from mesyx_core.testing.cluster import STORE, Cluster, Host, alice_and_bob
 from mesyx_core.vault.manifest import Cut
 from mesyx_core.vault.names import NodeName
+from tests.unit.node.quick import quick_passphrases
 
 pytestmark = pytest.mark.anyio
 PATIENCE = 20
@@ -27,6 +28,11 @@ LETTER = b"Subject: hello\r\n\r\nhello\r\n"
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick_passphrases(monkeypatch)
 
 
 @pytest.fixture

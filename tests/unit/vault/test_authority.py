@@ -264,3 +264,32 @@ def test_two_heads_of_the_successor_are_merged_too() -> None:
     one, other = succeeded(FIRST, time=1), succeeded(child(FIRST), time=2)
     authority = view(FIRST, child(FIRST), one, other)
     assert set(authority.heads) == {one.hash, other.hash}
+
+
+def test_the_child_of_both_has_what_either_added_and_nothing_that_either_took_away() -> None:
+    second = child(FIRST, keysets=(FALLBACK, SHORT), clients=(LAPTOP, PHONE))
+    new = Keyset((TABLET,), 0, 50)
+    one = child(
+        second,
+        members=(*FIRST.members, member(OTHER, TABLET, "client")),
+        keysets=(FALLBACK, SHORT, new),
+        clients=(LAPTOP,),
+    )
+    other = child(second, members=FIRST.members[:1], closed=frozenset((SHORT.id,)), clients=(LAPTOP, PHONE, TABLET))
+    for order in itertools.permutations((one, other)):
+        joined = view(FIRST, second, *order).joined
+        assert {each.node for each in joined.members} == {FIRST.members[0].node, OTHER}
+        assert {keyset.id for keyset in joined.keysets} == {FALLBACK.id, SHORT.id, new.id}
+        assert joined.closed == {SHORT.id}
+        assert set(joined.clients) == {LAPTOP, TABLET}
+
+
+def test_of_what_both_changed_the_child_of_both_has_what_both_allow() -> None:
+    one = child(FIRST, members=(member(GATEWAY, PHONE, "accept", "reencrypt"), member(OTHER, TABLET, "client")))
+    other = child(FIRST, members=(member(GATEWAY, PHONE, "accept", "client"), member(OTHER, TABLET, "exchange")))
+    joined = view(FIRST, one, other).joined
+    assert {each.node: each.roles for each in joined.members} == {GATEWAY: {"accept"}, OTHER: set()}
+
+
+def test_one_head_is_its_own_child_of_all() -> None:
+    assert view(FIRST, child(FIRST)).joined == view(FIRST, child(FIRST)).effective
