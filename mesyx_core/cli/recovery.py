@@ -20,7 +20,7 @@ NAME = click.argument("name", type=Name())
 KITS = click.option(
     "--kit",
     "kits",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=click.Path(path_type=Path, dir_okay=False),
     multiple=True,
     required=True,
     metavar="FILE",
@@ -35,7 +35,7 @@ NEW_KIT = click.option(
 
 
 @command("mesyx store restore alice-recovery.age --from https://mx1.example.org:8443 --new-kit new.age", table=True)
-@click.argument("kit", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("kit", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--from", "places", multiple=True, metavar="URL", help="A node that holds the store; else those that the kit names."
 )

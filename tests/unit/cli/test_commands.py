@@ -163,7 +163,7 @@ def test_the_last_word_of_a_new_login_is_the_password(node: Node, capsys: pytest
 
 def test_a_new_store_ends_with_its_recovery_kit(node: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kit = "-----BEGIN AGE ENCRYPTED FILE-----\nAAAA\n-----END AGE ENCRYPTED FILE-----\n"
-    calls = node({"id": "ab12", "fingerprint": "x", "kit": kit})
+    calls = node({"name": "alice", "id": "ab12", "fingerprint": "x", "kit": kit})
     file = tmp_path / "kit.age"
     assert run(["store", "create", "alice", "--passphrase-file", "p", "--kit", str(file), "--qr"]) == exits.OK
     assert capsys.readouterr().out.endswith(kit)

@@ -95,7 +95,9 @@ class TestRestore:
             assert told["removed"] == lost.hex()
             old, cluster.alice = cluster.alice, laptop
             assert len(await cluster.read(3)) == 3
-            assert "Work" in {box.name for box in await cluster.view.mailboxes()}
+            with anyio.fail_after(PATIENCE):
+                while not await cluster.view.mailboxes(["Work"]):  # noqa: ASYNC110 - as it is opened
+                    await anyio.sleep(0.01)
             _, store = at(laptop)
             assert store.authority.member(lost) is None
             assert {cut.node for cut in store.manifest.cuts} == {lost}
