@@ -133,6 +133,10 @@ def _listed(rows: list[dict[str, Any]]) -> str:
 @click.argument("store", metavar="STORE", type=Name())
 @click.argument("name", metavar="NAME", type=Name())
 def remove(store: str, name: str) -> None:
-    """Have the account NAME of the store STORE closed and forgotten by its gateway."""
+    """Have the account NAME of the store STORE closed and forgotten by its gateway.
+
+    The logs of the store keep what was sealed to that gateway, and whoever has its key can open the secrets in it:
+    change the password on the account's network, too.
+    """
     ask("account.remove", {"store": store, "name": name})
-    click.echo(f"{name} is removed")
+    click.echo(f"{name} is removed; change its password on that network, too: the logs keep it, sealed to the gateway")
