@@ -14,7 +14,6 @@ from typing import Final
 from anyio import to_thread
 
 from mesyx_core.journal.database import failed
-from mesyx_core.journal.errors import BlobAbsent
 from mesyx_core.record.shape import RecordError
 
 _NAME: Final = 64
@@ -213,14 +212,13 @@ class Blobs:
         except OSError:
             return None
 
-    def read(self, hash: bytes, offset: int, size: int) -> bytes:
+    def read(self, hash: bytes, offset: int, size: int) -> bytes | None:
+        """None when it is not held."""
         try:
             with self._path(hash).open("rb", buffering=0) as file:
                 return os.pread(file.fileno(), min(size, _CHUNK), offset)
         except FileNotFoundError:
-            raise BlobAbsent(
-                "a blob is not held here", "it comes with the next exchange with a node that has it"
-            ) from None
+            return None
 
     def keep(self, blobs: Collection[PendingBlob]) -> None:
         """Name finished blobs, durably."""

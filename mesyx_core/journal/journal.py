@@ -19,7 +19,7 @@ from mesyx_core.journal import catalogue, holdings, intake
 from mesyx_core.journal.blobs import Blobs, Partial, PendingBlob, sync_folder
 from mesyx_core.journal.copying import Told, copy_out
 from mesyx_core.journal.database import Database, failed
-from mesyx_core.journal.errors import Diverged, InUse, LogEnded
+from mesyx_core.journal.errors import BlobAbsent, Diverged, InUse, LogEnded
 from mesyx_core.journal.log import Draft, Log, write
 from mesyx_core.journal.reader import Reader
 from mesyx_core.journal.state import Gone, LogState, Stores, StoreState
@@ -339,11 +339,11 @@ class Journal:
 
     async def read_blob(self, hash: bytes, offset: int, size: int) -> bytes:
         """At most `size` bytes (and at most 1 MiB) from `offset`; empty at its end. Raises BlobAbsent."""
-        return await to_thread.run_sync(self._blobs.read, hash, offset, size)
+        return _held(await to_thread.run_sync(self._blobs.read, hash, offset, size))
 
     def blob(self, hash: bytes, offset: int, size: int) -> bytes:
         """As `read_blob`, for a caller in a thread of its own."""
-        return self._blobs.read(hash, offset, size)
+        return _held(self._blobs.read(hash, offset, size))
 
     async def has_blob(self, hash: bytes) -> bool:
         """Whether it is held whole."""
@@ -446,6 +446,14 @@ def _locked(folder: Path) -> Iterator[Mark]:
         yield Mark(handle)
     finally:
         os.close(handle)
+
+
+def _held(data: bytes | None) -> bytes:
+    """What was read of a blob. [The exception is made here: one that comes out of a thread lasts, with all that the
+    frames on its way hold, until the garbage collector comes by; and large mails arrive before their blobs.]"""
+    if data is None:
+        raise BlobAbsent("a blob is not held here", "it comes with the next exchange with a node that has it")
+    return data
 
 
 def _load(database: Database, folder: Path, durable: bool, expected: bool) -> tuple[Blobs, Stores, int]:

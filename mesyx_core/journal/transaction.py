@@ -152,8 +152,8 @@ class Transaction:
     def flush(self, connection: Connection, sql: Sql) -> None:
         """Write all of it."""
         run = connection.exec_driver_sql
-        for step in self.steps:
-            step(connection)
+        while self.steps:  # each may know the transaction: kept in it, they would keep all of its entries
+            self.steps.pop(0)(connection)
         new = []
         for origin, state in self.logs.items():
             values = (state.seq, state.chain, int(state.ended), state.proved, state.closed, state.weight)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from mesyx_core.mailbox.ledger import Ledger
@@ -54,7 +55,9 @@ class _Sealed(NamedTuple):
 
 class _Known(NamedTuple):
     target: Target
-    reader: SeedReader | Exception
+    reader: SeedReader | Callable[[], Exception]
+    """Or what makes the reason why there is none: anew each time, since an exception that is raised again keeps the
+    frames, and with them the entries, of all that it was raised for before."""
 
 
 class Seeds:
@@ -151,8 +154,8 @@ class Seeds:
                 found = self._keep(origin, number, stored)
             else:
                 self._known.move_to_end((origin, number))
-            if isinstance(found.reader, Exception):
-                raise found.reader
+            if not isinstance(found.reader, SeedReader):
+                raise found.reader()
             return found.target, found.reader.leaf(index)
 
     def _stored(self, origin: int, number: int) -> _Sealed | None:
@@ -173,8 +176,10 @@ class Seeds:
         try:
             target, seed = self._first(origin, number, sealed)
             found = _Known(target, SeedReader(seed))
-        except (SeedLocked, SeedWrong, SeedUnknown) as error:
-            found = _Known(sealed.seals[0].target if sealed.seals else Target("clients"), error)
+        except SeedLocked as locked:
+            found = _Known(locked.target, partial(SeedLocked, locked.target))
+        except (SeedWrong, SeedUnknown) as error:
+            found = _Known(sealed.seals[0].target if sealed.seals else Target("clients"), type(error))
         self._known[origin, number] = found
         while len(self._known) > _HELD:
             self._known.popitem(last=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import uvloop
 from mesyx_imap import access
 from mesyx_imap.access import ImapSettings, open_imap
 from mesyx_imap.limits import Limits
+from mesyx_imap.session import Session
 
 from mesyx_core.api import Changed, Context, Locked, View
 from mesyx_core.testing.context import StandIn
@@ -275,3 +277,29 @@ def test_when_the_store_is_locked_a_session_ends_and_says_why(idle: bool) -> Non
             assert b"* BYE The store was locked\r\n" in await client.until(b"never")
 
     uvloop.run(run())
+
+
+@on_a_loop
+async def test_a_connection_that_has_ended_leaves_nothing_in_memory() -> None:
+    """At once, not when the garbage collector comes by: a session knows all UIDs of its mailbox."""
+    async with server() as made:
+        gc.collect()
+        gc.disable()
+        try:
+            for ending in (b"LOGOUT", b"UNSELECT", b""):
+                client = await made.connect()
+                await client.until(b"* OK")
+                for words in (b"LOGIN alice secret", b"SELECT INBOX", b"NOOP"):
+                    assert b"t OK" in await client.say(words)
+                if ending:
+                    await client.say(ending)
+                client.writer.close()
+                await client.writer.wait_closed()
+            for _ in range(500):
+                if not any(isinstance(one, Session) for one in gc.get_objects()):
+                    break
+                await asyncio.sleep(0.01)
+            else:
+                raise AssertionError("a session is still in memory")
+        finally:
+            gc.enable()

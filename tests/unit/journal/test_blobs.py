@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from mesyx_core.journal import Draft, Journal
+from mesyx_core.journal.transaction import Transaction
 from mesyx_core.vault.nodekey import NodeKey
 
 pytestmark = pytest.mark.anyio
@@ -85,3 +88,24 @@ async def test_a_blob_that_is_gone_is_asked_for_again(tmp_path: Path) -> None:
         assert await journal.lacking(STORE) == []
         assert await journal.usage(STORE) == usage
         assert hashlib.sha256(await journal.read_blob(hash, 0, 10)).digest() == hash
+
+
+async def test_what_was_committed_does_not_stay_in_memory(tmp_path: Path) -> None:
+    """Nor until the garbage collector comes by: a transaction may have 32 MiB of entries."""
+    async with Journal.open(tmp_path) as journal:
+        hashes = [await commit_blob(journal, b"%d" % number) for number in range(10)]
+        for hash in hashes:
+            (tmp_path / "blobs" / hash.hex()).unlink()
+    async with Journal.open(tmp_path) as journal:
+        gc.collect()
+        gc.disable()
+        try:
+            for number, hash in enumerate(hashes):
+                with closing(await journal.partial(hash, 1)) as partial:
+                    await partial.append(b"%d" % number)
+                    await partial.finish()
+            await journal.put("space", {"key": b"value"})
+            assert sum(isinstance(one, Transaction) for one in gc.get_objects()) <= 1
+        finally:
+            gc.enable()
+        assert await journal.lacking(STORE) == []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
+from types import SimpleNamespace, TracebackType
 from typing import Any, cast
 
 import pytest
@@ -15,7 +16,7 @@ from mesyx_core import mime
 from mesyx_core.api import Flag, Locked
 from mesyx_core.mailbox import names
 from mesyx_core.record import content, ops
-from mesyx_core.record.entry import Kind
+from mesyx_core.record.entry import Entry, Kind
 from mesyx_core.record.payloads import CLIENTS, Target
 from mesyx_core.vault.seal import Context, seal
 
@@ -238,6 +239,39 @@ def test_mail_whose_blob_is_not_here_yet_is_opened_when_it_comes(play: Play, let
             assert await exists(account) == 2
 
     play(scene)
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_what_cannot_be_opened_yet_does_not_stay_in_memory(locked: bool, play: Play, letter: Letter) -> None:
+    """Nor until the garbage collector comes by: a batch of entries may have megabytes, and 10,000 exceptions are none."""
+
+    async def scene(rig: Any) -> None:
+        mx, laptop = await rig.node("mx"), await rig.node("laptop")
+        async with rig.account(laptop, identities=[rig.person] if locked else None) as account:
+            await account.feed.reached(await mx.mail([letter(0)]))
+            gc.collect()
+            gc.disable()
+            try:
+                before = held_in_memory()
+                for number in range(1, 21):
+                    dots = await mx.mail([letter(number, "x" * (100 if locked else 20_000))])
+                    for file in (rig.folder / "journal" / "blobs").iterdir():
+                        if file.is_file():
+                            file.rename(rig.folder / file.name)
+                    account.feed.retry("blob", "locked")
+                    await account.feed.reached(dots)
+                assert held_in_memory() <= before + 2
+            finally:
+                gc.enable()
+            progress = await account.status()
+            assert (progress.locked if locked else progress.waiting) >= 15
+
+    play(scene)
+
+
+def held_in_memory() -> int:
+    """Entries, and tracebacks, whose frames hold what was read."""
+    return sum(isinstance(one, Entry | TracebackType) for one in gc.get_objects())
 
 
 def test_a_log_may_begin_while_another_is_looked_at_for_the_first_time(play: Play, letter: Letter) -> None:

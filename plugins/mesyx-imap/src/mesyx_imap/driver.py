@@ -186,6 +186,7 @@ class Connection(asyncio.Protocol):
         finally:
             self._finish()
             await self._ended(self)
+            del self._session  # it knows us: what it has of a mailbox would stay until the garbage collector comes by
 
     async def _next(self, take: Callable[[], _T | None]) -> _T:
         """What the reader gives next, waiting for input within the time allowed."""
@@ -258,6 +259,7 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         if self._watcher:
             self._watcher.cancel()
+            self._watcher = None  # it keeps how it was cancelled, and with that its frames, and with them us
         if self._watchdog:
             self._watchdog.cancel()
         if self._transport:
