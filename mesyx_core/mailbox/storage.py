@@ -15,7 +15,11 @@ from mesyx_core.api import Locked, Temporary
 from mesyx_core.journal.guard import Guard
 from mesyx_core.vault import age
 
+CACHES: Final = 128 << 20
+"""Bytes that all open files together may keep of their pages; when there are more, they put new ones in place of old
+ones. (The limit is the process's; the journal's SQLite is another library.)"""
 _PRAGMAS: Final = (
+    f"PRAGMA soft_heap_limit = {CACHES}",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",

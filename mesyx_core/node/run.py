@@ -34,6 +34,7 @@ COLLECT_AFTER: Final = 10_000
 """Objects made and not freed before the garbage collector looks for cycles."""
 PR_SET_DUMPABLE: Final = 4
 STATUS: Final = "at work; `mesyx status` says more"
+M_ARENA_MAX: Final = -8
 MANY: Final = 65536
 """Descriptors that no node needs more of."""
 
@@ -43,6 +44,7 @@ def run(file: Path, passphrase_file: Path | None = None, owner_key: Path | None 
     logs.configure()
     harden()
     raise_limits()
+    share_heap()
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         anyio.run(serve, file, passphrase_file, owner_key, backend_options={"use_uvloop": True})
@@ -172,6 +174,15 @@ def raise_limits() -> None:
     wanted = MANY if hard == resource.RLIM_INFINITY else min(hard, MANY)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def share_heap() -> None:
+    """One heap for all threads. glibc would give each its own, up to eight a core, where what one has freed serves no
+    other. [A client after a week of mixed traffic: 53 of its 173 MiB were such free memory.]"""
+    try:
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+    except AttributeError:
+        log.debug("this system has no mallopt")
 
 
 def settle() -> None:

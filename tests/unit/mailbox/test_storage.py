@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlcipher3._sqlite3
 import sqlcipher3.dbapi2 as sqlcipher
 
 from mesyx_core.api import Temporary
@@ -74,3 +77,22 @@ def test_a_statement_that_is_wrong_is_not_called_a_failing_disk(tmp_path: Path) 
     with pytest.raises(sqlcipher.OperationalError, match="no such table"), database.read() as db:
         db.execute("SELECT x FROM u")
     database.close()
+
+
+def test_all_open_files_together_keep_no_more_of_their_pages_than_is_allowed(tmp_path: Path, monkeypatch: Any) -> None:
+    """A store may have many keysets, and each has a file."""
+    library = ctypes.CDLL(sqlcipher3._sqlite3.__file__)
+    library.sqlite3_memory_used.restype = ctypes.c_int64
+    allowed = library.sqlite3_memory_used() + (8 << 20)
+    monkeypatch.setattr(storage, "_PRAGMAS", (*storage._PRAGMAS, f"PRAGMA soft_heap_limit = {allowed}"))
+    databases = [opened(tmp_path / f"index{number}") for number in range(4)]
+    for database in databases:
+        with database.write() as db:
+            db.executemany("INSERT INTO t VALUES (?)", ((os.urandom(1000),) for _ in range(5_000)))
+        with database.read() as db:
+            assert db.execute("SELECT sum(length(x)) FROM t").fetchone() == (5_000_000,)
+    assert library.sqlite3_memory_used() < allowed + (1 << 20)
+    for database in databases:
+        database.close()
+    with closing(sqlcipher.connect(":memory:")) as any_file:  # the limit is the process's
+        any_file.execute(f"PRAGMA soft_heap_limit = {storage.CACHES}")
