@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,18 @@ import anyio
 import pytest
 
 from mesyx_core.api import Refused
-from mesyx_core.journal import BlobAbsent, Diverged, Draft, Journal, Log, LogEnded
+from mesyx_core.journal import (
+    BlobAbsent,
+    CommitFailed,
+    Diverged,
+    Draft,
+    Journal,
+    Log,
+    LogEnded,
+    Unreadable,
+    database,
+    migrate,
+)
 from mesyx_core.record.checkpoint import trail, verify
 from mesyx_core.record.entry import (
     Entry,
@@ -28,6 +40,7 @@ from mesyx_core.record.entry import (
 from mesyx_core.record.payloads import Earlier, decode_start
 from mesyx_core.record.shape import RecordError
 from mesyx_core.vault.nodekey import NodeKey
+from tests.contract.later import FAILING, update
 
 pytestmark = pytest.mark.anyio
 
@@ -640,3 +653,85 @@ async def test_a_removed_store_leaves_the_others_alone(opened: Opener) -> None:
         assert await journal.stores() == [(other, "alice")]
         assert await journal.manifests(other) == [b"document"]
         await check_chain(journal, stays.origin)
+
+
+# --- versions -----------------------------------------------------------------------------------------------------------
+
+
+async def filled(journal: Journal) -> Origin:
+    log = await begin(journal)
+    blob = journal.new_blob()
+    await blob.write(b"a large body")
+    reference = await blob.finish()
+    large = Draft(Kind.SEALED, 1, 1, b"s" * 32, b"payload", (blob,))
+    await journal.commit([(log, sealed(b"small")), (log, large)], rows=[("space", "key", b"value")])
+    assert await journal.has_blob(reference[0])
+    return log.origin
+
+
+async def complete(journal: Journal, origin: Origin) -> None:
+    """All of it is there, and it can be gone on with."""
+    await check_chain(journal, origin)
+    found = [entry.payload for entry in await held(journal, origin)]
+    assert found[1:] == [b"small", b"payload"]
+    assert await journal.read_blob(hashlib.sha256(b"a large body").digest(), 0, 100) == b"a large body"
+    assert await journal.rows("space") == {"key": b"value"}
+    assert await journal.manifests(STORE) == [b"document"]
+    log = await begin(journal, key=BOB)
+    await journal.commit([(log, sealed(b"more"))], rows=[("new", "key", b"1"), ("new", "key", b"2")])
+    await check_chain(journal, log.origin)
+    assert await journal.rows("new") == {"key": b"2"}
+
+
+async def test_a_later_schema_keeps_all_that_is_held_and_an_older_version_refuses_it(
+    opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened("a") as journal:
+        origin = await filled(journal)
+        await journal.put_manifest(STORE, MANIFEST, b"document")
+    with monkeypatch.context() as later:
+        update(later, tmp_path / "migrations")
+        for _ in range(2):
+            async with opened("a") as journal:
+                await complete(journal, origin)
+    with pytest.raises(Unreadable, match="later version") as refused:
+        async with opened("a"):
+            pass
+    assert refused.value.remedy == "update Mesyx on this node"
+
+
+async def test_a_migration_that_fails_changes_nothing(
+    opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened("a") as journal:
+        origin = await filled(journal)
+        await journal.put_manifest(STORE, MANIFEST, b"document")
+    with monkeypatch.context() as later:
+        update(later, tmp_path / "migrations", FAILING)
+        with pytest.raises((Unreadable, CommitFailed)):
+            async with opened("a"):
+                pass
+    async with opened("a") as journal:
+        await complete(journal, origin)
+    with monkeypatch.context() as later:
+        update(later, tmp_path / "mended")
+        async with opened("a") as journal:
+            await complete(journal, origin)
+
+
+async def test_a_schema_that_no_version_has_made_is_refused(
+    opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened("a") as journal:
+        origin = await filled(journal)
+        await journal.put_manifest(STORE, MANIFEST, b"document")
+    with monkeypatch.context() as later:
+        later.setattr(database, "HEAD", "9999")
+        shutil.copytree(migrate.MIGRATIONS, tmp_path / "none", ignore=shutil.ignore_patterns("versions"))
+        (tmp_path / "none" / "versions").mkdir()
+        later.setattr(migrate, "MIGRATIONS", tmp_path / "none")
+        with pytest.raises(Unreadable, match="no version of Mesyx"):
+            async with opened("a"):
+                pass
+    async with opened("a") as journal:
+        await complete(journal, origin)
