@@ -15,7 +15,8 @@ from mesyx_core.cli.handing import KIT, QR, hand_out, made
 from mesyx_core.cli.passphrase import given_passphrase
 from mesyx_core.cli.run import OWNER_KEY, PASSPHRASE
 from mesyx_core.cli.show import nested, plain, table
-from mesyx_core.cli.values import Address, Name
+from mesyx_core.cli.values import Address, Duration, Name
+from mesyx_core.cli.way import unlocking, way
 
 NAME = click.argument("name", type=Name())
 
@@ -140,12 +141,26 @@ def _welcome(result: Mapping[str, Any]) -> str:
     return "\n".join([*lines, plain(result.get("welcome"))])
 
 
-@command("mesyx store unlock alice --passphrase-file alice.passphrase", group=store)
+@command("mesyx store unlock alice --passphrase-file alice.passphrase --for 8h", group=store)
 @NAME
 @PASSPHRASE
-def unlock(name: str, passphrase_file: Path | None) -> None:
-    """Open the store's private keys in the running node, until it stops or `mesyx store lock`."""
-    ask("store.unlock", {"name": name, **given_passphrase(passphrase_file)})
+@click.option(
+    "--identity",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="An age identity file, stock or of an age plugin, that is a way to unlock it.",
+)
+@click.option("--desktop", is_flag=True, help="By the keyring of this desktop session.")
+@click.option("--for", "seconds", type=Duration(), metavar="TIME", help="Lock it by itself after 30m, 8h …")
+def unlock(name: str, passphrase_file: Path | None, identity: Path | None, desktop: bool, seconds: int | None) -> None:
+    """Open the store's private keys in the running node, until it stops, `mesyx store lock`, or the TIME given.
+
+    By the passphrase, or by what `mesyx store way add` has let in; the passphrase alone opens the owner key as well.
+    """
+    if (passphrase_file is not None) + (identity is not None) + desktop > 1:
+        raise click.UsageError("give one of --passphrase-file, --identity and --desktop")
+    by = unlocking(name, identity, desktop) if identity is not None or desktop else given_passphrase(passphrase_file)
+    ask("store.unlock", {"name": name, "seconds": seconds, **by})
     click.echo(f"{name} is open")
 
 
@@ -167,6 +182,7 @@ def address() -> None:
 
 
 store.add_command(address)
+store.add_command(way)
 STORE = click.option("--store", "store_", metavar="NAME", help="The store; needed when the node holds several.")
 
 

@@ -2,6 +2,7 @@
 
 STORE.age        the owner key, unless it is kept elsewhere, and the keyring identity of the store; under the passphrase
 STORE.keys/      the store's private keys, sealed to the keyring identity: see `keyfolder`
+STORE.ways/      other ways to unlock it: see `ways`
 STORE.kit        its recovery kit, under the passphrase, until somebody has taken it
 ID.invitation    the identity that an invitation to become a client asks keys for, under the passphrase
 STORE.arrived    private keys that another client sent, sealed to that identity; unlocking makes them the store's
@@ -20,6 +21,7 @@ from mesyx_core.api.errors import Refused, Temporary
 from mesyx_core.node import durable, handover
 from mesyx_core.node.keyfolder import KeyFolder
 from mesyx_core.node.secrets import Secrets
+from mesyx_core.node.ways import Kind, Way, WayFolder, sealed
 from mesyx_core.vault import age
 from mesyx_core.vault.encoding import EncodingError, decode, encode
 from mesyx_core.vault.keyset import key_id
@@ -87,6 +89,17 @@ class Keyring:
                 log.warning("private keys that came for a store stay closed: %s", error.what)
                 return held
 
+    def open_by(self, store: bytes, identity: str) -> Secrets:
+        """By the keyring identity, which some other way than the passphrase gave: all but the owner key. Raises Refused
+        where it is another store's.
+        """
+        with self._changing:
+            folder = self._keys(store)
+            key = age.parse_identity(identity)
+            if folder.recipient != key.recipient:
+                raise Refused("this opens another store's keys", "see `mesyx store way list STORE`")
+            return Secrets(None, folder.open(key))
+
     def held(self, store: bytes) -> frozenset[bytes]:
         """Which private keys are here, by `key_id` of their recipients; no passphrase is needed."""
         return self._keys(store).held()
@@ -116,6 +129,28 @@ class Keyring:
             with _on_disk(folder.path):
                 return folder.destroy(key_id(recipient) for recipient in recipients)
 
+    # --- ways to unlock it besides the passphrase -------------------------------------------------------------------
+
+    def ways(self, store: bytes) -> list[Way]:
+        return WayFolder(self._ways(store)).all()
+
+    def add_way(self, store: bytes, phrase: str, kind: Kind, recipient: str, label: str) -> Way:
+        """Seal the keyring identity to one more recipient, durable on return. Raises as `open` does, and Refused where
+        nothing can be sealed to it.
+        """
+        with self._changing:
+            self._open(store, phrase)  # so that what an earlier release wrote has a keyring identity
+            identity = self._read(store, phrase).identity
+            if identity is None:
+                raise Temporary("the store's keys could not be rewritten", "make room on that disk, then try again")
+            with _on_disk(self._ways(store)):
+                return WayFolder(self._ways(store)).add(kind, recipient, label, sealed(identity, recipient))
+
+    def remove_way(self, store: bytes, id: str) -> None:
+        """Harmless when there is none."""
+        with self._changing, _on_disk(self._ways(store)):
+            WayFolder(self._ways(store)).remove(id)
+
     # --- the recovery kit, from when a store is made until somebody has it ------------------------------------------
 
     def keep_kit(self, store: bytes, kit: str) -> None:
@@ -142,9 +177,9 @@ class Keyring:
     def invite(self, invitation: bytes, phrase: str) -> str:
         """A new identity for the keys that an invitation may bring, durable under the passphrase; its recipient."""
         identity = age.generate()
-        sealed = age.encrypt_passphrase(identity.text.encode("ascii"), phrase, work=self._work)
+        file = age.encrypt_passphrase(identity.text.encode("ascii"), phrase, work=self._work)
         with self._changing:
-            self._write(self._invitation(invitation), sealed)
+            self._write(self._invitation(invitation), file)
         return identity.recipient
 
     def arrive(self, store: bytes, invitation: bytes, file: bytes) -> None:
@@ -170,17 +205,17 @@ class Keyring:
 
     def _take_in(self, store: bytes, held: Secrets | None, phrase: str) -> Secrets:
         invitation, file = self._sent(self._arrived(store))
-        sealed = self._invitation(invitation)
-        if held is not None and not sealed.exists():  # taken in already: only what is left over has to go
+        opener = self._invitation(invitation)
+        if held is not None and not opener.exists():  # taken in already: only what is left over has to go
             self._remove(self._arrived(store))
             return held
-        brought = handover.opened(file, store, _identity(sealed, phrase))
+        brought = handover.opened(file, store, _identity(opener, phrase))
         if held is None:
             self._keep(store, _Opened(None, None), Secrets(None, brought), phrase)
         else:
             _add(self._keys(store), [age.parse_identity(text) for text in brought])
         # The invitation's key goes first: what came is nothing without it, and the next start knows what that means.
-        self._remove(sealed)
+        self._remove(opener)
         self._remove(self._arrived(store))
         return Secrets(held.owner if held is not None else None, ((held.identities if held else ()) + brought))
 
@@ -256,6 +291,9 @@ class Keyring:
     def _keys(self, store: bytes) -> KeyFolder:
         return KeyFolder(self.folder / f"{store.hex()}.keys")
 
+    def _ways(self, store: bytes) -> Path:
+        return self.folder / f"{store.hex()}.ways"
+
     def _kit(self, store: bytes) -> Path:
         return self.folder / f"{store.hex()}.kit"
 
@@ -268,7 +306,7 @@ class Keyring:
     def _finish(self) -> None:
         with _on_disk(self.folder):
             durable.finish(self.folder)
-            for folder in self.folder.glob("*.keys"):
+            for folder in (*self.folder.glob("*.keys"), *self.folder.glob("*.ways")):
                 durable.finish(folder)
 
     def _write(self, path: Path, data: bytes) -> None:

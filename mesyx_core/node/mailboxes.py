@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from mesyx_core.node.core import Node
 
 WAIT: Final = 10.0
+LOOK: Final = 5.0
+"""Seconds between two looks at the clock."""
+
+log = logging.getLogger(__name__)
 
 
 class Mailboxes:
@@ -43,13 +48,22 @@ class Mailboxes:
         self._node = node
         self._open: dict[bytes, tuple[AsyncExitStack, anyio.CancelScope, anyio.Event]] = {}
         self._changing = anyio.Lock()
+        self._ending: dict[bytes, anyio.CancelScope] = {}
         self._sync = Sync(node)
 
     async def unlock(self, store: Store, phrase: str) -> None:
         """Raises Refused for a wrong passphrase. Takes about a second, in a thread."""
-        if store.account is not None and not self._node.keyring.waits(store.id):
+        governed = store.secrets is not None and store.secrets.owner is not None
+        if store.account is not None and governed and not self._node.keyring.waits(store.id):
             return
-        secrets = await run_sync(self._node.keyring.open, store.id, phrase)
+        await self._unlock(store, await run_sync(self._node.keyring.open, store.id, phrase))
+
+    async def unlock_by(self, store: Store, identity: str) -> None:
+        """The same by the keyring identity, as text; without the owner key. Raises Refused for another store's."""
+        if store.account is None:
+            await self._unlock(store, await run_sync(self._node.keyring.open_by, store.id, identity))
+
+    async def _unlock(self, store: Store, secrets: Secrets) -> None:
         await self.open(store, secrets)
         if store.account is not None and store.secrets != secrets:  # more keys have come
             store.secrets = secrets
@@ -97,11 +111,34 @@ class Mailboxes:
         finally:
             done.set()
 
+    def lock_after(self, store: Store, seconds: float | None) -> None:
+        """Lock it by itself after so long, whatever becomes of the clock meanwhile; None: never."""
+        waiting = self._ending.pop(store.id, None)
+        if waiting is not None:
+            waiting.cancel()
+        store.open_until = None
+        if seconds is not None and self._node.tasks is not None:
+            scope = self._ending[store.id] = anyio.CancelScope()
+            store.open_until = now().timestamp() + seconds
+            self._node.tasks.start_soon(self._lock_at, store, scope, self._node.monotonic() + seconds)
+
+    async def _lock_at(self, store: Store, scope: anyio.CancelScope, end: float) -> None:
+        with scope:
+            # A laptop that sleeps stops the one clock and not the other.
+            left = min(end - self._node.monotonic(), LOOK)
+            while left > 0:
+                await anyio.sleep(min(left, LOOK))
+                left = min(end - self._node.monotonic(), (store.open_until or 0) - now().timestamp())
+            log.info("a store is locked: its time is over")
+            del self._ending[store.id]
+            await self.lock(store)
+
     async def lock(self, store: Store) -> None:
         """Close the mailboxes and forget the keys."""
         async with self._changing:
             if store.account is None:
                 raise Refused(f"the store {store.name} is locked already")
+            self.lock_after(store, None)
             stack, scope, done = self._open.pop(store.id)
             store.account = store.secrets = None
             scope.cancel()

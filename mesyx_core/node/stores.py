@@ -37,6 +37,8 @@ class Store:
     account: Account | None = None
     """Its mailboxes, while it is unlocked on a client."""
     secrets: Secrets | None = None
+    open_until: float | None = None
+    """Unix seconds at which it is locked by itself; None: never."""
     governing: anyio.Lock = field(default_factory=anyio.Lock)
     """Held while its manifest is being changed."""
 

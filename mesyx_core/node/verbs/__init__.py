@@ -28,6 +28,7 @@ from mesyx_core.node.verbs import (
     queue,
     recovery,
     stores,
+    ways,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         "store.show": stores.show,
         "store.unlock": stores.unlock,
         "store.lock": stores.lock,
+        "store.way.add": ways.add,
+        "store.way.list": ways.listing,
+        "store.way.remove": ways.remove,
         "store.add_node": invitations.add_node,
         "store.remove_node": members.remove_node,
         "store.suspend_node": members.suspend_node,

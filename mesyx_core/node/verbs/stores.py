@@ -139,6 +139,7 @@ def _row(node: Node, store: Store) -> dict[str, Any]:
         "roles": sorted(member.roles) if member else [],
         "members": len(store.manifest.members),
         "state": _state(node, store),
+        "open_until": store.open_until,
     }
 
 
@@ -182,14 +183,26 @@ async def show(node: Node, name: str) -> Any:
     }
 
 
-async def unlock(node: Node, name: str, passphrase_file: str | None = None, passphrase: str | None = None) -> Any:
+async def unlock(
+    node: Node,
+    name: str,
+    passphrase_file: str | None = None,
+    passphrase: str | None = None,
+    identity: str | None = None,
+    seconds: float | None = None,
+) -> Any:
+    """By the passphrase, or by the keyring identity that the command got by another way."""
     store = node.stores.named(name)
     if not node.keyring.has(store.id):
         raise Refused(f"this node has no private keys of {store.name}", "unlock it on a client")
     if not node.live:
         raise Busy("no node is running here", "start it with `mesyx run --passphrase-file FILE`")
-    await node.mailboxes.unlock(store, await secrets.given(passphrase_file, passphrase))
-    return {"name": store.name, "state": "open"}
+    if identity is not None:
+        await node.mailboxes.unlock_by(store, identity)
+    else:
+        await node.mailboxes.unlock(store, await secrets.given(passphrase_file, passphrase))
+    node.mailboxes.lock_after(store, seconds)
+    return {"name": store.name, "state": "open", "until": store.open_until}
 
 
 async def lock(node: Node, name: str) -> Any:

@@ -5,8 +5,10 @@ when all of it is authentic.
 """
 
 from .errors import AgeError, ArmorError, HeaderError, MacError, NoMatch, PayloadError
-from .file import LARGEST, decrypt, decrypt_passphrase, encrypt, encrypt_passphrase
+from .file import LARGEST, decrypt, decrypt_by, decrypt_passphrase, encrypt, encrypt_passphrase, encrypt_to
+from .header import Stanza
 from .identity import Identity, check_recipient, generate, parse_identity
+from .plugin import identity_plugin, recipient_plugin
 
 __all__ = [
     "LARGEST",
@@ -17,11 +19,16 @@ __all__ = [
     "MacError",
     "NoMatch",
     "PayloadError",
+    "Stanza",
     "check_recipient",
     "decrypt",
+    "decrypt_by",
     "decrypt_passphrase",
     "encrypt",
     "encrypt_passphrase",
+    "encrypt_to",
     "generate",
+    "identity_plugin",
     "parse_identity",
+    "recipient_plugin",
 ]

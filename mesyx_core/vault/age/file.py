@@ -63,6 +63,27 @@ def decrypt(file: bytes, identities: Sequence[Identity]) -> bytes:
     return _finish(file, found, _first(_unwrapped(found.stanzas, identities)))
 
 
+def encrypt_to(
+    plaintext: bytes,
+    wrap: Callable[[bytes], Sequence[Stanza]],
+    *,
+    random: Callable[[int], bytes] = os.urandom,
+) -> bytes:
+    """The age file of `plaintext` to whoever `wrap` seals the file key to; AgeError where it gives no stanza."""
+    file_key = random(FILE_KEY_SIZE)
+    stanzas = wrap(file_key)
+    if not 0 < len(stanzas) <= header.MOST_STANZAS:
+        raise AgeError("a file is sealed to somebody")
+    return _write(stanzas, file_key, plaintext, False, random)
+
+
+def decrypt_by(file: bytes, unwrap: Callable[[Sequence[Stanza]], bytes | None]) -> bytes:
+    """The plaintext of a file whose key `unwrap` finds in its stanzas. Raises as `decrypt` does."""
+    file = _binary(file)
+    found = _read(file)
+    return _finish(file, found, _first([unwrap(found.stanzas)]))
+
+
 def encrypt_passphrase(
     plaintext: bytes,
     passphrase: str,

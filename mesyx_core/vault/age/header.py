@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from . import base64
@@ -41,13 +41,16 @@ class Header(NamedTuple):
 
 def write(stanzas: Sequence[Stanza], file_key: bytes) -> bytes:
     """The header in bytes, up to and including the line break before the payload."""
-    lines = [VERSION]
-    for stanza in stanzas:
-        lines.append(b" ".join((_OPENING, stanza.type, *stanza.arguments)))
-        text = base64.encode(stanza.body)
-        lines += [text[at : at + _COLUMNS] for at in range(0, len(text) + 1, _COLUMNS)]
+    lines = [VERSION, *(line for stanza in stanzas for line in stanza_lines(stanza))]
     covered = b"\n".join((*lines, _CLOSING))
     return b"".join((covered, b" ", base64.encode(_mac(file_key, covered)), b"\n"))
+
+
+def stanza_lines(stanza: Stanza) -> list[bytes]:
+    """A stanza as it stands in a header, and as plugins are told of it."""
+    text = base64.encode(stanza.body)
+    body = [text[at : at + _COLUMNS] for at in range(0, len(text) + 1, _COLUMNS)]
+    return [b" ".join((_OPENING, stanza.type, *stanza.arguments)), *body]
 
 
 def read(file: bytes) -> Header:
@@ -63,7 +66,7 @@ def read(file: bytes) -> Header:
             break
         if len(stanzas) == MOST_STANZAS:
             raise HeaderError("too many recipients")
-        stanzas.append(_stanza(line, lines))
+        stanzas.append(read_stanza(line, lines.next))
     if not stanzas:
         raise HeaderError("no recipient")
     closing, _, text = line.partition(b" ")
@@ -111,13 +114,14 @@ class _Lines:
         return line
 
 
-def _stanza(line: bytes, lines: _Lines) -> Stanza:
+def read_stanza(line: bytes, following: Callable[[], bytes]) -> Stanza:
+    """The stanza that begins with a line; `following` gives those after it, without their ends. Raises HeaderError."""
     opening, *arguments = line.split(b" ")
     if opening != _OPENING or not arguments or not all(map(_visible, arguments)):
         raise HeaderError("not a stanza")
     body = []
     while True:
-        text = lines.next()
+        text = following()
         if len(text) > _COLUMNS:
             raise HeaderError("a line is too long")
         body.append(text)
