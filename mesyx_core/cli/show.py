@@ -54,7 +54,20 @@ def amount(octets: float) -> str:
 
 SHOWN: Final[Mapping[str, Callable[[float], str]]] = {
     **dict.fromkeys(
-        ("expires", "from", "until", "kept_until", "time", "since", "heard", "claimed", "next", "deadline"), moment
+        (
+            "expires",
+            "from",
+            "until",
+            "kept_until",
+            "open_until",
+            "time",
+            "since",
+            "heard",
+            "claimed",
+            "next",
+            "deadline",
+        ),
+        moment,
     ),
     **dict.fromkeys(("seconds", "age"), span),
     **dict.fromkeys(("bytes", "size", "disk_free"), amount),
