@@ -159,6 +159,30 @@ def retire(store: str, names: tuple[str, ...], owner_key: Path | None, passphras
     emit(ask("keyset.retire", given), lambda result: "\n".join(_changes(result)))
 
 
+@command("mesyx keyset reseal alice --from 2026-W48", group=keyset, table=True)
+@STORE
+@click.option("--from", "source", metavar="KEYSET", help="Else all whose short-term keys have been kept long enough.")
+@click.option("--to", "target", metavar="KEYSET", help="A fallback keyset; else the one in use.")
+def reseal(store: str, source: str | None, target: str | None) -> None:
+    """Re-encrypt the mail of STORE from keysets that are over to the long-term one. Clients do so by themselves once a
+    keyset is due.
+
+    No message is rewritten: the seed of its epoch is sealed again. Repeated, it goes on where it was. A client that
+    holds the long-term key has the old seals purged on all nodes; one that does not drops its own once they are due,
+    and can read that mail no longer.
+
+    \b
+    sealed    epochs sealed to the other key now     purged    old seals that every node drops
+    there     those that had been before             dropped   old seals that this node has dropped
+    running   those that are still being written     locked    those that no key here opens
+    """
+    emit(ask("keyset.reseal", {"store": store, "source": source, "target": target}), _resealed)
+
+
+def _resealed(rows: Sequence[Mapping[str, Any]]) -> str:
+    return table(rows) if rows else "no keyset is due"
+
+
 @command("mesyx keyset import alice offline-key.txt", group=keyset, name="import", table=True)
 @STORE
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))

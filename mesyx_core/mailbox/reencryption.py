@@ -101,12 +101,19 @@ class Reencryption:
 
     # --- the old seals ------------------------------------------------------------------------------------------------
 
-    async def retire(self, source: Keyset, into: Keyset) -> Retired:
+    async def left(self, source: Keyset) -> int:
+        """How many epochs are sealed to a keyset, as far as is known here."""
+        sql = "SELECT count(DISTINCT origin << 40 | number) FROM seal WHERE target = ? AND target_id = ?"
+        found: int = await self._read(lambda db: db.execute(sql, _target(source)).fetchone()[0])
+        return found
+
+    async def retire(self, source: Keyset, into: Keyset, *, drop: bool) -> Retired:
         """Of the epochs that are sealed to another keyset, get rid of the seals to this one: where the new ones open
-        here and are right, and this node may purge, for all nodes; where they do not open here, on this node."""
+        here and are right, and this node may purge, for all nodes; where they do not open here, on this node, if it is
+        to `drop` them."""
         async with self._alone:
             if not self._account.seeds.opens(_target(into)):
-                return Retired(0, await self._drop(source, into))
+                return Retired(0, await self._drop(source, into) if drop else 0)
             await self._verify(into)
             if not self._may_purge(source):
                 return Retired(0, 0)

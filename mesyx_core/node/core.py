@@ -46,6 +46,7 @@ from mesyx_core.node.mailboxes import Mailboxes
 from mesyx_core.node.outgoing import Outgoing
 from mesyx_core.node.peers import Peers
 from mesyx_core.node.purging import Purgings
+from mesyx_core.node.reencrypting import Reencrypting
 from mesyx_core.node.remote import Events
 from mesyx_core.node.room import Room
 from mesyx_core.node.rows import SealedRows
@@ -117,6 +118,7 @@ class Node:
         self.summaries = Summaries(self)
         self.accounts = Accounts(self)
         self.purgings = Purgings(self)
+        self.reencrypting = Reencrypting(self)
         self.events = Events(self)
         self.upkeep = Upkeep(self)
         self.sharing = Sharing(self)
@@ -254,6 +256,7 @@ class Node:
         """A store was opened, or what its manifest says of keys has changed."""
         self.upkeep.look()
         self.sharing.look()
+        self.reencrypting.look()
 
     async def _joined(self, joining: Joining) -> None:
         """A client made this node a member. Harmless to repeat; refuses when an address is another store's."""

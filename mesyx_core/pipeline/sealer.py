@@ -151,6 +151,17 @@ class Sealer:
         self._closing.clear()
         self._number = 0
 
+    async def tidy(self) -> None:
+        """Close the epochs whose time is over, though nothing more is to be sealed: their keys are forgotten, and
+        clients can re-encrypt them."""
+        async with self._opening:
+            now = self._now()
+            for aim, running in list(self._running.items()):
+                if now >= running.until:
+                    self._end(aim)
+            if self.log is not None and self._closing:
+                await self._write(self.log, [])
+
     async def close(self) -> None:
         """Close all open epochs, before the log ends."""
         async with self._opening:

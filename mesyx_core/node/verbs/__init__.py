@@ -27,6 +27,7 @@ from mesyx_core.node.verbs import (
     plugins,
     queue,
     recovery,
+    reencryption,
     stores,
     ways,
 )
@@ -63,6 +64,7 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         "keyset.policy": keysets.set_policy,
         "keyset.add": keysets.add,
         "keyset.retire": keysets.retire,
+        "keyset.reseal": reencryption.reseal,
         "keyset.import": keysets.import_,
         "keyset.export": keysets.export,
         "keyset.exported": keysets.exported,

@@ -89,10 +89,10 @@ def test_the_epochs_are_sealed_to_the_other_key_once_and_it_alone_reads_all(rig:
             assert await work.reseal(rig.keyset, rig.lasting, lambda *at: told.append(at)) == Resealed(3, 0, 0, 0)
             assert await work.reseal(rig.keyset, rig.lasting) == Resealed(0, 3, 0, 0)
             assert told == [(3, 3)]
-            assert await work.retire(rig.keyset, rig.lasting) == Retired(3, 0)
-            assert await work.retire(rig.keyset, rig.lasting) == Retired(3, 0)  # until the purge is done
+            assert await work.retire(rig.keyset, rig.lasting, drop=True) == Retired(3, 0)
+            assert await work.retire(rig.keyset, rig.lasting, drop=True) == Retired(3, 0)  # until the purge is done
             await purge(rig, account)
-            assert await work.retire(rig.keyset, rig.lasting) == Retired(0, 0)
+            assert await work.retire(rig.keyset, rig.lasting, drop=True) == Retired(0, 0)
             assert await work.fold(rig.keyset, rig.lasting)
             assert not await work.fold(rig.keyset, rig.lasting)
             assert await readable(account) == 12
@@ -143,7 +143,7 @@ def test_epochs_that_are_not_closed_wait(rig: Rig, play: Play) -> None:
         async with rig.account(laptop) as account:
             await caught_up(account)
             assert await account.reencryption.reseal(rig.keyset, rig.lasting) == Resealed(1, 0, 1, 0)
-            assert await account.reencryption.retire(rig.keyset, rig.lasting) == Retired(0, 1)
+            assert await account.reencryption.retire(rig.keyset, rig.lasting, drop=True) == Retired(0, 1)
             assert not await account.reencryption.fold(rig.keyset, rig.lasting)
             assert await bodies(account) == 1  # this client has no long-term key
             await rig.journal.end_log(mx.log)  # as after a crash: nothing follows in this log
@@ -161,7 +161,7 @@ def test_a_client_without_the_new_key_drops_the_old_seals_from_all_its_files(rig
             await caught_up(account)
             assert await readable(account) == 12
             assert await account.reencryption.reseal(rig.keyset, rig.lasting) == Resealed(3, 0, 0, 0)
-            assert await account.reencryption.retire(rig.keyset, rig.lasting) == Retired(0, 3)
+            assert await account.reencryption.retire(rig.keyset, rig.lasting, drop=True) == Retired(0, 3)
             assert [entry.payload for _, _, entry in await entries(rig, Kind.EPOCH)] == [None] * 3
             assert await bodies(account) == 0
             account.shelf.destroy(Target("keyset", rig.keyset.id))
@@ -207,7 +207,7 @@ def test_two_clients_at_once_do_no_harm(rig: Rig, play: Play) -> None:
             await asyncio.gather(caught_up(one), caught_up(two))
             for each in (one, two):
                 assert await each.reencryption.reseal(rig.keyset, rig.lasting) == Resealed(0, 3, 0, 0)
-            await asyncio.gather(*(each.reencryption.retire(rig.keyset, rig.lasting) for each in (one, two)))
+            await asyncio.gather(*(each.reencryption.retire(rig.keyset, rig.lasting, drop=True) for each in (one, two)))
             await purge(rig, one, two)
             for each in (one, two):
                 assert await each.reencryption.fold(rig.keyset, rig.lasting)
@@ -235,9 +235,9 @@ def test_a_false_seal_is_shown_and_harms_nothing(rig: Rig, play: Play, liar: str
         async with rig.account(laptop) as account:
             await caught_up(account)
             assert (await account.status()).violations == 3
-            assert await account.reencryption.retire(rig.keyset, rig.lasting) == Retired(0, 0)
+            assert await account.reencryption.retire(rig.keyset, rig.lasting, drop=True) == Retired(0, 0)
             assert await account.reencryption.reseal(rig.keyset, rig.lasting) == Resealed(3, 0, 0, 0)
-            assert await account.reencryption.retire(rig.keyset, rig.lasting) == Retired(3, 0)
+            assert await account.reencryption.retire(rig.keyset, rig.lasting, drop=True) == Retired(3, 0)
             assert await readable(account) == 12
 
     play(scene)
@@ -255,10 +255,10 @@ def test_a_false_seal_that_came_while_its_key_was_not_here_is_found_before_the_o
             assert (await account.status()).violations == 0
             account.unlock([rig.person, rig.short, rig.long])
             assert await account.reencryption.reseal(rig.keyset, rig.lasting) == Resealed(0, 3, 0, 0)
-            assert await account.reencryption.retire(rig.keyset, rig.lasting) == Retired(0, 0)
+            assert await account.reencryption.retire(rig.keyset, rig.lasting, drop=True) == Retired(0, 0)
             assert (await account.status()).violations == 3
             assert await account.reencryption.reseal(rig.keyset, rig.lasting) == Resealed(3, 0, 0, 0)
-            assert await account.reencryption.retire(rig.keyset, rig.lasting) == Retired(3, 0)
+            assert await account.reencryption.retire(rig.keyset, rig.lasting, drop=True) == Retired(3, 0)
 
     play(scene)
 
@@ -270,7 +270,7 @@ def test_a_client_without_the_right_purges_nothing(rig: Rig, play: Play) -> None
         async with rig.account(await rig.node("phone")) as account:
             await caught_up(account)
             await account.reencryption.reseal(rig.keyset, rig.lasting)
-            assert await account.reencryption.retire(rig.keyset, rig.lasting) == Retired(0, 0)
+            assert await account.reencryption.retire(rig.keyset, rig.lasting, drop=True) == Retired(0, 0)
         assert await entries(rig, Kind.PURGE) == []
 
     play(scene)

@@ -319,3 +319,23 @@ def test_what_is_for_a_node_is_for_that_node_alone() -> None:
     assert decode_epoch(disk.of(Kind.EPOCH)[0].payload).target == Target("node", GATEWAY.public)
     assert opens(disk, 0, GATEWAY.identity)
     assert not opens(disk, 0, CLIENT)
+
+
+def test_an_epoch_whose_time_is_over_is_closed_though_nothing_comes() -> None:
+    disk = Disk()
+
+    async def main() -> None:
+        sealer = disk.sealer()
+        await sealer.tidy()
+        await put(disk, sealer, 2)
+        await sealer.tidy()
+        assert closed(disk) == []
+        disk.later(days=1)
+        disk.fail = 1
+        with pytest.raises(Temporary):
+            await sealer.tidy()
+        await sealer.tidy()
+        await sealer.tidy()
+
+    anyio.run(main)
+    assert closed(disk) == [(1, 2)]

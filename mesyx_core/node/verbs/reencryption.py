@@ -1,0 +1,75 @@
+"""`mesyx keyset reseal`: re-encryption by hand."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mesyx_core.api import Busy, Locked, Refused
+from mesyx_core.mailbox.account import Account
+from mesyx_core.node import keysets
+from mesyx_core.node.progress import Tell
+from mesyx_core.node.reencrypting import lasting, over
+from mesyx_core.node.stores import Store
+from mesyx_core.node.verbs.keysets import found
+from mesyx_core.vault.keyset import Keyset
+from mesyx_core.vault.roster import Roster
+
+if TYPE_CHECKING:
+    from mesyx_core.node.core import Node
+
+
+async def reseal(node: Node, store: str, tell: Tell, source: str | None = None, target: str | None = None) -> Any:
+    """Seal the epochs of a keyset, or of all that are due, to a long-term one. Repeated, it goes on where it was."""
+    held = node.stores.named(store)
+    account, roster = _open(node, held)
+    into = _into(held, roster, target)
+    now = await keysets.confirmed(node, held)
+    if source is not None:
+        chosen = [_from(held, roster, into, found(roster, held, source), now)]
+    else:
+        ended = (each for each in roster.keysets if each.end is not None and over(roster, each, now))
+        chosen = [each for each in ended if roster.due(each, now)]
+    rows = []
+    for each in chosen:
+        due = roster.due(each, now)
+        tell(f"epochs of {roster.label(each)}", 0)
+        done = await account.reencryption.reseal(each, into, partial(tell, f"epochs of {roster.label(each)}"))
+        gone = await account.reencryption.retire(each, into, drop=due)
+        folded = await account.reencryption.fold(each, into)
+        counts = {**done._asdict(), **gone._asdict()}
+        rows.append({"keyset": roster.label(each), "to": roster.label(into), **counts, "index_moved": folded})
+    return rows
+
+
+def _open(node: Node, store: Store) -> tuple[Account, Roster]:
+    if not node.keyring.has(store.id):
+        raise Refused(f"this node has no private keys of {store.name}", "run this on a client")
+    if not node.live:
+        raise Busy("no node is running here", "start it with `mesyx run --passphrase-file FILE`")
+    if store.account is None or store.secrets is None:
+        raise Locked(f"the store {store.name} is locked on this node", f"mesyx store unlock {store.name}")
+    return store.account, keysets.opened(store, store.secrets)
+
+
+def _into(store: Store, roster: Roster, target: str | None) -> Keyset:
+    if target is None:
+        chosen = lasting(roster)
+        if chosen is None:
+            raise Refused(f"{store.name} has no fallback keyset", f"mesyx keyset add {store.name} --fallback")
+        return chosen
+    named = found(roster, store, target)
+    if not named.fallback or not roster.open(named):
+        raise Refused(f"{target} is no long-term keyset that is in use", "name a fallback keyset, or leave out --to")
+    return named
+
+
+def _from(store: Store, roster: Roster, into: Keyset, keyset: Keyset, now: int) -> Keyset:
+    if keyset.id == into.id:
+        raise Refused("a keyset is not sealed to itself", "name another with --to")
+    if not over(roster, keyset, now):
+        raise Refused(
+            f"messages are still sealed to {roster.label(keyset)}",
+            f"wait for its end, or mesyx keyset retire {store.name} {roster.label(keyset)}",
+        )
+    return keyset
