@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from mesyx_smtp import testing  # noqa: E402
+
 from bench._load import CORPUS  # noqa: E402  # the checkout is no installed package
 from tests.scenario import cluster, peers  # noqa: E402
 
@@ -64,7 +66,7 @@ def mesyx() -> Iterator[Target]:
 
 @contextmanager
 def postfix() -> Iterator[Target]:
-    with peers.postfix() as server:
+    with testing.postfix({"127.0.0.1": {}}) as server:
         yield Target("postfix", server.port)
 
 

@@ -1,11 +1,11 @@
-"""Throw-away servers that other people wrote: Postfix and Dovecot, each in a folder of its own, on free ports of loopback.
+"""Throw-away servers that other people wrote: Dovecot and PostgreSQL, each in a folder of its own, on free ports of
+loopback; Postfix is in `mesyx_smtp.testing`.
 
-Both are started as root, as Debian packages them (`scripts/peers` installs them), and need no service of the system.
+They are started as root, as Debian packages them (`scripts/peers` installs them), and need no service of the system.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import socket
@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-POSTFIX = Path("/usr/lib/postfix/sbin")
 PASSWORD = "throw-away"
 
 
@@ -26,23 +25,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-class Postfix(NamedTuple):
-    """A running Postfix."""
-
-    folder: Path
-    port: int
-    """SMTP; any sender, any recipient."""
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "log").read_text(errors="replace")
-
-    def queued(self) -> int:
-        """Messages that it holds."""
-        queues = ("maildrop", "incoming", "active", "deferred", "hold")
-        return sum(len(files) for queue in queues for _, _, files in os.walk(self.folder / "queue" / queue))
 
 
 class Dovecot(NamedTuple):
@@ -55,21 +37,6 @@ class Dovecot(NamedTuple):
     @property
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")
-
-
-@contextmanager
-def postfix(relay: str | None = None) -> Iterator[Postfix]:
-    """Postfix that relays all mail to `relay` (host:port), byte for byte; without one it accepts to its queue and holds."""
-    with _folder() as folder:
-        port = free_port()
-        (folder / "etc").mkdir()
-        (folder / "etc" / "main.cf").write_text(_main_cf(folder, relay))
-        (folder / "etc" / "master.cf").write_text(_master_cf(port))
-        (folder / "log").touch()
-        shutil.chown(folder / "log", "postfix")
-        _queue(folder)
-        with _process([str(POSTFIX / "master"), "-c", str(folder / "etc"), "-d"], folder, _speaks(port, b"220 ")):
-            yield Postfix(folder, port)
 
 
 @contextmanager
@@ -126,96 +93,6 @@ def _speaks(port: int, greeting: bytes) -> Callable[[], bool]:
             return False
 
     return up
-
-
-def _queue(folder: Path) -> None:
-    queue, data = folder / "queue", folder / "data"
-    for path in (queue, queue / "pid"):
-        path.mkdir()
-    names = (
-        "active",
-        "bounce",
-        "corrupt",
-        "defer",
-        "deferred",
-        "flush",
-        "hold",
-        "incoming",
-        "private",
-        "saved",
-        "trace",
-    )
-    for path in (data, *(queue / name for name in names)):
-        path.mkdir(0o700)
-        shutil.chown(path, "postfix")
-    for name, mode in (("maildrop", 0o1730), ("public", 0o2710)):
-        (queue / name).mkdir()
-        shutil.chown(queue / name, "postfix", "postdrop")
-        (queue / name).chmod(mode)
-
-
-def _main_cf(folder: Path, relay: str | None) -> str:
-    host, _, port = (relay or "").rpartition(":")
-    way = f"relayhost = [{host}]:{port}" if relay else "smtpd_data_restrictions = check_client_access static:HOLD"
-    return f"""
-compatibility_level = 3.6
-queue_directory = {folder}/queue
-data_directory = {folder}/data
-daemon_directory = {POSTFIX}
-command_directory = /usr/sbin
-maillog_file = {folder}/log
-maillog_file_prefixes = {folder}
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = relay.example.net
-mydestination =
-local_recipient_maps =
-alias_maps =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-mynetworks = 127.0.0.0/8
-smtpd_relay_restrictions = permit_mynetworks, reject
-smtpd_client_connection_count_limit = 0
-smtpd_peername_lookup = no
-smtpd_tls_security_level = none
-message_size_limit = 104857600
-in_flow_delay = 0
-# Byte for byte: Postfix changes nothing of what it relays.
-message_drop_headers =
-smtp_line_length_limit = 0
-local_header_rewrite_clients =
-# Try again soon: tests do not wait for minutes.
-minimal_backoff_time = 1s
-maximal_backoff_time = 2s
-queue_run_delay = 1s
-smtp_dns_support_level = disabled
-smtp_host_lookup = native
-smtp_tls_security_level = may
-smtp_destination_concurrency_failed_cohort_limit = 0
-destination_concurrency_feedback_debug = no
-{way}
-"""
-
-
-def _master_cf(port: int) -> str:
-    return f"""
-127.0.0.1:{port} inet n - n - 200 smtpd
-cleanup   unix  n - n -    0 cleanup
-qmgr      unix  n - n 300  1 qmgr
-rewrite   unix  - - n -    - trivial-rewrite
-bounce    unix  - - n -    0 bounce
-defer     unix  - - n -    0 bounce
-trace     unix  - - n -    0 bounce
-smtp      unix  - - n -    - smtp
-relay     unix  - - n -    - smtp
-error     unix  - - n -    - error
-retry     unix  - - n -    - error
-proxymap  unix  - - n -    - proxymap
-anvil     unix  - - n -    1 anvil
-scache    unix  - - n -    1 scache
-tlsmgr    unix  - - n 1000? 1 tlsmgr
-postlog   unix-dgram n - n - 1 postlogd
-"""
 
 
 def _key_pair(folder: Path) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from mesyx_smtp.testing import postfix, relaying
 
 from mesyx_core.testing.mbsync import Mbsync
-from tests.scenario import corpus, peers
+from tests.scenario import corpus
 from tests.scenario.cluster import Pair, gateway, wait_for
 from tests.scenario.leaks import Scan, Words, private_keys, words
 from tests.scenario.readers import mutt
@@ -47,14 +48,17 @@ def delivered(pair: Pair, full: bool, tmp_path_factory: pytest.TempPathFactory) 
     texts = Words([*mails, envelopes.encode()], excepted=[pair.address])
     scan = Scan(pair.gateway, idle, texts, private_keys(pair))
     scan.look()
-    with peers.postfix(relay=f"127.0.0.1:{pair.smtp}") as postfix, ThreadPoolExecutor(1) as background:
+    with (
+        postfix({"127.0.0.1": {}}, parameters=relaying("127.0.0.1", pair.smtp)) as relay,
+        ThreadPoolExecutor(1) as background,
+    ):
         done = threading.Event()
         looking = background.submit(scan.keep_looking, done, 1.0)
         try:
-            senders, begun = Senders(postfix.port, pair.address, 8), time.monotonic()
+            senders, begun = Senders(relay.port, pair.address, 8), time.monotonic()
             given = senders.send(mails)
             assert len(senders.accepted) == len(mails), senders.refused[:3]
-            wait_for("Postfix to relay everything", lambda: postfix.queued() == 0, 300)
+            wait_for("Postfix to relay everything", lambda: relay.queued() == 0, 300)
             relayed = time.monotonic() - begun
             wait_for("all mails at the client", lambda: opened(pair) >= len(mails), 300)
             print(

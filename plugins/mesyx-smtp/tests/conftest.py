@@ -1,24 +1,23 @@
-"""A wire that reads transcripts, and a node in memory that follows `mesyx_core.api.Context`."""
+"""A wire that reads transcripts, and a listener on loopback with a stand-in for the node."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import anyio
 import pytest
 from mesyx_smtp import replies
 from mesyx_smtp.engine import Engine
 from mesyx_smtp.events import Aborted, Close, Content, Recipient, StartTls
 from mesyx_smtp.limits import Limits
 
-from mesyx_core.api import ACCEPT, Message, Receipt, Temporary, Verdict
-from mesyx_core.wire.tls import TlsSettings, self_signed, server_context
+from mesyx_core.api import ACCEPT, Receipt, Temporary, Verdict
+from mesyx_core.testing.context import StandIn
+from mesyx_core.testing.intake import Intake
 
 VERDICTS = {
     "gone@example.org": Verdict(word="reject"),
@@ -123,133 +122,7 @@ def wire_with() -> type[Wire]:
     return Wire
 
 
-# --- a node ---------------------------------------------------------------------------------------------------------
-
-
-class Peer(NamedTuple):
-    host: str
-    port: int
-    local: bool = True
-
-    def welcome(self) -> None:
-        pass
-
-
-class Listener(NamedTuple):
-    address: str
-    server: asyncio.Server
-
-    @property
-    def port(self) -> int:
-        return int(self.address.rpartition(":")[2])
-
-
-class Tls(NamedTuple):
-    mode: str
-    context: ssl.SSLContext | None
-
-
-class Memory:
-    """A Delivery that counts what happens to it."""
-
-    def __init__(self, node: Node, draft: Message) -> None:
-        self.node, self.draft = node, draft
-        self.header = self.body = b""
-        self.verdicts: dict[str, Verdict] = {}
-
-    async def recipient(self, address: str) -> Verdict:
-        await self.node.step("recipient")
-        verdict = VERDICTS.get(address, ACCEPT)
-        if verdict.word != "reject":
-            self.verdicts[address] = verdict
-        return verdict
-
-    async def trace(self, header: bytes) -> None:
-        assert not self.header
-        assert not self.body
-        self.header = header
-
-    async def write(self, chunk: bytes) -> None:
-        await self.node.step("write")
-        self.body += chunk
-
-    async def commit(self) -> Receipt:
-        await self.node.step("commit")
-        self.node.kept.append(self)
-        return Receipt(verdicts=self.verdicts, trace=f"feed-{len(self.node.kept)}")
-
-
-class Node:
-    """A Context in memory on real sockets. `fail[STEP]` is raised at that step; `gate`, if set, is waited for at "commit"."""
-
-    instance = "mx"
-    name = "mx1"
-
-    def __init__(self, tls: ssl.SSLContext) -> None:
-        self.kept: list[Memory] = []
-        self.open = 0
-        self.begun = 0
-        self.fail: dict[str, Exception] = {}
-        self.gate: asyncio.Event | None = None
-        self.at_commit = asyncio.Event()
-        self.closed = asyncio.Event()
-        self.reports: list[tuple[str, str]] = []
-        self.listeners: list[Listener] = []
-        self._tls = tls
-
-    async def step(self, name: str) -> None:
-        if name in self.fail:
-            raise self.fail[name]
-        if name == "commit" and self.gate is not None:
-            self.at_commit.set()
-            await self.gate.wait()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def tls(self, settings: object) -> Tls:
-        assert isinstance(settings, TlsSettings)
-        return Tls(settings.mode, None if settings.mode == "off" else self._tls)
-
-    @asynccontextmanager
-    async def deliver(self, draft: Message) -> AsyncIterator[Memory]:
-        await self.step("deliver")
-        self.begun += 1
-        self.open += 1
-        try:
-            yield Memory(self, draft)
-        finally:
-            self.open -= 1
-            self.closed.set()
-
-    async def listen(
-        self, address: str, protocol: Callable[[Peer], asyncio.Protocol], *, tls: ssl.SSLContext | None = None
-    ) -> Listener:
-        host, _, port = address.rpartition(":")
-        server = await asyncio.get_running_loop().create_server(lambda: _Late(protocol), host, int(port), ssl=tls)
-        bound = server.sockets[0].getsockname()
-        listener = Listener(f"{bound[0]}:{bound[1]}", server)
-        self.listeners.append(listener)
-        return listener
-
-    def report(self, state: str, why: str = "") -> None:
-        self.reports.append((state, why))
-
-
-class _Late(asyncio.Protocol):
-    """Makes the real protocol once the peer is known, and steps aside."""
-
-    def __init__(self, protocol: Callable[[Peer], asyncio.Protocol]) -> None:
-        self._make = protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        host, port = transport.get_extra_info("peername")[:2]
-        protocol = self._make(Peer(host, port))
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
+# --- a listener ---------------------------------------------------------------------------------------------------------
 
 
 class Client:
@@ -293,8 +166,12 @@ class Client:
 class House(NamedTuple):
     """What a test of the whole plugin needs."""
 
-    node: Node
+    node: StandIn
     folder: Path
+
+    @property
+    def intake(self) -> Intake:
+        return self.node.intake
 
     @asynccontextmanager
     async def serve(self, **config: Any) -> AsyncIterator[int]:
@@ -303,43 +180,46 @@ class House(NamedTuple):
 
         provider = mesyx_ingresses()[0]
         model = provider.config.model_validate({"listen": "127.0.0.1:0", **config})
+        self.node.up = anyio.Event()
         async with provider.open(model, self.node) as ingress:
             task = asyncio.get_running_loop().create_task(ingress.run())
-            while not self.node.reports:
-                await asyncio.sleep(0.005)
-                assert not task.done()
+            async with asyncio.timeout(10):
+                await self.node.up.wait()
             try:
-                yield self.node.listeners[-1].port
+                yield int(self.node.listeners[-1].sockets[0].getsockname()[1])
             finally:
                 task.cancel()
                 await asyncio.wait([task])
-                self.node.listeners[-1].server.close()
-                self.node.reports.clear()
+                self.node.close()
         await asyncio.sleep(0)
-        assert self.node.open == 0
+        assert self.intake.open == 0
 
     async def connect(self, port: int, **options: Any) -> Client:
         return Client(*await asyncio.open_connection("127.0.0.1", port, **options))
 
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tls") / "mx1.pem"
-    path.write_bytes(b"".join(self_signed("mx1", datetime.now(UTC))))
-    return path
+    async def until(self, check: Callable[[Intake], bool]) -> None:
+        """Wait for it, at most ten seconds."""
+        async with asyncio.timeout(10):
+            while True:
+                if check(self.intake):
+                    return
+                await asyncio.sleep(0.005)
 
 
 Scenario = Callable[[House], Awaitable[None]]
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
-def on_loop(request: pytest.FixtureRequest, certificate: Path, tmp_path: Path) -> Callable[[Scenario], None]:
+def on_loop(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Scenario], None]:
     """Runs a scenario with a fresh house, on asyncio's own loop and on uvloop."""
 
     def run(scenario: Scenario) -> None:
         async def main() -> None:
             async with asyncio.timeout(60):
-                await scenario(House(Node(server_context(certificate)), tmp_path))
+                node = StandIn("mx")
+                node.name = "mx1"
+                node.intake.verdicts = VERDICTS
+                await scenario(House(node, tmp_path))
 
         factory = None
         if request.param == "uvloop":

@@ -35,7 +35,7 @@ def test_swaks_delivers(on_loop: Callable[..., None], more: tuple[str, ...]) -> 
             code, said = await swaks(port, "--data", f"@{body}", *more)
             assert code == 0, said
             assert "250 2.0.0 sealed as feed-1" in said
-        assert house.node.kept[0].body.startswith(b"Subject: dots\r\n\r\n.\r\n..\r\n.x\r\n\xe9\r\n")
+        assert house.intake.kept[0].body.data.startswith(b"Subject: dots\r\n\r\n.\r\n..\r\n.x\r\n\xe9\r\n")
 
     on_loop(scenario)
 
@@ -45,7 +45,7 @@ def test_swaks_delivers_over_implicit_tls(on_loop: Callable[..., None]) -> None:
         async with house.serve(tls={"mode": "implicit"}) as port:
             code, said = await swaks(port, "--tls-on-connect")
             assert code == 0, said
-        assert len(house.node.kept) == 1
+        assert len(house.intake.kept) == 1
 
     on_loop(scenario)
 
@@ -56,8 +56,8 @@ def test_swaks_is_refused_at_rcpt(on_loop: Callable[..., None]) -> None:
             code, said = await swaks(port, "--to", "gone@example.org")
             assert code != 0
             assert "550 5.1.1 No such address here" in said
-        assert house.node.begun == 1
-        assert house.node.kept == []
+        assert house.intake.begun == 1
+        assert house.intake.kept == []
 
     on_loop(scenario)
 
@@ -70,8 +70,8 @@ def test_smtp_source_delivers_a_thousand_over_fifty_connections(on_loop: Callabl
                 *("-t", "alice@example.org", f"inet:127.0.0.1:{port}"),
             )
             assert code == 0, said
-        assert len(house.node.kept) == 1000
-        assert all(kept.body.endswith(b"\r\n") and len(kept.body) > 4096 for kept in house.node.kept)
+        assert len(house.intake.kept) == 1000
+        assert all(kept.body.data.endswith(b"\r\n") and len(kept.body.data) > 4096 for kept in house.intake.kept)
 
     on_loop(scenario)
 
@@ -84,6 +84,6 @@ def test_smtp_source_delivers_a_large_message(on_loop: Callable[..., None]) -> N
                 *("-t", "alice@example.org", f"inet:127.0.0.1:{port}"),
             )
             assert code == 0, said
-        assert [len(kept.body) > 19_000_000 for kept in house.node.kept] == [True, True]
+        assert [len(kept.body.data) > 19_000_000 for kept in house.intake.kept] == [True, True]
 
     on_loop(scenario)

@@ -2,7 +2,7 @@
 a Postfix whose every address can be told how to behave."""
 
 from mesyx_smtp.testing.nameserver import NameServer
-from mesyx_smtp.testing.postfix import Greylist, Postfix, postfix
+from mesyx_smtp.testing.postfix import Greylist, Postfix, postfix, relaying
 from mesyx_smtp.testing.sink import Connection, Received, Sink
 
-__all__ = ["Connection", "Greylist", "NameServer", "Postfix", "Received", "Sink", "postfix"]
+__all__ = ["Connection", "Greylist", "NameServer", "Postfix", "Received", "Sink", "postfix", "relaying"]

@@ -24,7 +24,7 @@ _FOLDERS: Final = (
 
 
 class Postfix(NamedTuple):
-    """A running one. It takes mail for everybody and holds it."""
+    """A running one. It takes mail for everybody and holds it, if its parameters do not say otherwise."""
 
     folder: Path
     port: int
@@ -32,6 +32,11 @@ class Postfix(NamedTuple):
     @property
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")
+
+    def queued(self) -> int:
+        """How many messages are in any of its queues."""
+        queues = ("maildrop", "incoming", "active", "deferred", "hold")
+        return sum(len(files) for queue in queues for _, _, files in os.walk(self.folder / "queue" / queue))
 
     def held(self) -> list[bytes]:
         """The messages that it took, with the `Received` that it put on top."""
@@ -88,6 +93,21 @@ def postfix(
         _queue(folder)
         with _master(folder, [(host, port) for host in hosts]):
             yield Postfix(folder, port)
+
+
+def relaying(host: str, port: int) -> dict[str, str]:
+    """Parameters with which it passes on all mail, byte for byte, and soon tries again what it could not."""
+    return {
+        "smtpd_end_of_data_restrictions": "",
+        "relayhost": f"[{host}]:{port}",
+        "smtp_line_length_limit": "0",
+        "smtp_host_lookup": "native",
+        "smtp_tls_security_level": "may",
+        "minimal_backoff_time": "1s",
+        "maximal_backoff_time": "2s",
+        "queue_run_delay": "1s",
+        "smtp_destination_concurrency_failed_cohort_limit": "0",
+    }
 
 
 class Greylist:
@@ -166,47 +186,45 @@ def _queue(folder: Path) -> None:
 
 
 def _main_cf(folder: Path, certificate: Path | None, parameters: Mapping[str, str]) -> str:
-    more = "".join(f"{key} = {value}\n" for key, value in parameters.items())
-    tls = f"smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {certificate}" if certificate else ""
-    return f"""
-compatibility_level = 3.6
-queue_directory = {folder}/queue
-data_directory = {folder}/data
-daemon_directory = {DAEMONS}
-command_directory = /usr/sbin
-maillog_file = {folder}/log
-maillog_file_prefixes = {folder}
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = postfix.example.net
-mydestination =
-local_recipient_maps =
-alias_maps =
-inet_interfaces = all
-inet_protocols = ipv4
-mynetworks = 127.0.0.0/8
-smtpd_relay_restrictions = permit_mynetworks, reject
-smtpd_recipient_restrictions =
-smtpd_end_of_data_restrictions = check_client_access static:HOLD
-smtpd_client_connection_count_limit = 0
-smtpd_peername_lookup = no
-smtpd_delay_reject = yes
-smtpd_error_sleep_time = 0
-smtpd_upstream_proxy_protocol =
-message_size_limit = 104857600
-in_flow_delay = 0
-message_drop_headers =
-local_header_rewrite_clients =
-smtputf8_enable = yes
-smtp_dns_support_level = disabled
-{tls}
-{more}"""
+    settings = {
+        "compatibility_level": "3.6",
+        "queue_directory": f"{folder}/queue",
+        "data_directory": f"{folder}/data",
+        "daemon_directory": f"{DAEMONS}",
+        "command_directory": "/usr/sbin",
+        "maillog_file": f"{folder}/log",
+        "maillog_file_prefixes": f"{folder}",
+        "mail_owner": "postfix",
+        "setgid_group": "postdrop",
+        "myhostname": "postfix.example.net",
+        "mydestination": "",
+        "local_recipient_maps": "",
+        "alias_maps": "",
+        "inet_interfaces": "all",
+        "inet_protocols": "ipv4",
+        "mynetworks": "127.0.0.0/8",
+        "smtpd_relay_restrictions": "permit_mynetworks, reject",
+        "smtpd_recipient_restrictions": "",
+        "smtpd_end_of_data_restrictions": "check_client_access static:HOLD",
+        "smtpd_client_connection_count_limit": "0",
+        "smtpd_peername_lookup": "no",
+        "smtpd_error_sleep_time": "0",
+        "message_size_limit": "104857600",
+        "in_flow_delay": "0",
+        "message_drop_headers": "",
+        "local_header_rewrite_clients": "",
+        "smtp_dns_support_level": "disabled",
+        "smtpd_tls_security_level": "may" if certificate else "none",
+        "smtpd_tls_chain_files": f"{certificate or ''}",
+        **parameters,
+    }
+    return "".join(f"{name} = {value}\n" for name, value in settings.items())
 
 
 def _master_cf(hosts: Mapping[str, Mapping[str, str]], port: int) -> str:
     servers = ""
     for host, options in hosts.items():
-        servers += f"{host}:{port} inet n - n - 50 smtpd\n"
+        servers += f"{host}:{port} inet n - n - 200 smtpd\n"
         servers += "".join(f"    -o {{ {key} = {value} }}\n" for key, value in options.items())
     return f"""{servers}
 cleanup   unix  n - n -    0 cleanup
