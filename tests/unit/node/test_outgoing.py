@@ -403,7 +403,7 @@ def test_days_are_published_ahead_and_a_new_one_every_day(world: World) -> None:
             assert len(first.days) == 4
             assert first.days[0].since <= world.clock.seconds < first.days[0].until
             assert first.networks == ("chat", "mail")
-            world.clock.turn(days=1, hours=2)
+            world.clock.turn(seconds=first.days[0].until + 2 * 3600 - world.clock.seconds)
 
             async def moved() -> bool:
                 return first.days[0] not in (await newest()).days
