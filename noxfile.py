@@ -136,7 +136,9 @@ def kill(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """The campaign of faults, each at every place, or a part of it: `-- tests/faults/test_disk.py`. Notes what came of
     each. `scenario` has its short form."""
-    long_form(session, *([] if any(a.startswith("tests/") for a in session.posargs) else ["tests/faults"]))
+    part = any(argument.startswith("tests/") for argument in session.posargs)
+    session.install("pytest-xdist>=3.8")  # they wait more than they work
+    long_form(session, "-n", "3", "--dist", "loadfile", *([] if part else ["tests/faults"]))
 
 
 def long_form(session: nox.Session, *what: str) -> None:

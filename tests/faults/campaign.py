@@ -30,6 +30,7 @@ class Campaign:
         self._cases: dict[str, set[str]] = {}
         self._tests: set[tuple[str, str]] = set()
         self._left_out: set[str] = set()
+        self._called: set[str] = set()
         self._ended: set[str] = set()
         self._failed: set[str] = set()
 
@@ -43,11 +44,13 @@ class Campaign:
         """Some case of them will not run."""
         self._left_out.update(ids)
 
-    def saw(self, case: str, passed: bool, last: bool) -> None:
-        """A phase of a case: its setup, its call, or in the end its teardown."""
+    def saw(self, case: str, phase: str, passed: bool) -> None:
+        """The `setup` of a case, its `call`, its `teardown`. One that was set up and not called tells nothing."""
         if not passed:
             self._failed.add(case)
-        if last:
+        if phase == "call":
+            self._called.add(case)
+        if phase == "teardown" and case in self._called | self._failed:
             self._ended.add(case)
 
     def came(self) -> dict[str, str]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults import FULL, campaign, table
+from tests.faults import campaign, table
+from tests.faults.marks import FULL
 
 _campaign = pytest.StashKey[campaign.Campaign]()
 
@@ -39,7 +40,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     report = (yield).get_result()
-    item.config.stash[_campaign].saw(item.nodeid, report.passed, last=report.when == "teardown")
+    item.config.stash[_campaign].saw(item.nodeid, report.when, report.passed)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

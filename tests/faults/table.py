@@ -4,6 +4,7 @@ came of each when it was last tried."""
 from __future__ import annotations
 
 import ast
+import fcntl
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,9 +36,11 @@ def outcomes(file: Path = OUTCOMES) -> dict[str, str]:
 def note(came: Mapping[str, str], file: Path = OUTCOMES) -> None:
     """Beside what other runs noted of other faults."""
     if came:
-        every = {**outcomes(file), **came}
-        lines = [f'{fault.id} = "{every[fault.id]}"' for fault in faults() if fault.id in every]
-        file.write_text("# written by nox -s faults\n" + "\n".join(lines) + "\n", "utf-8")
+        with TABLE.open() as one_at_a_time:
+            fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+            every = {**outcomes(file), **came}
+            lines = [f'{fault.id} = "{every[fault.id]}"' for fault in faults() if fault.id in every]
+            file.write_text("# written by nox -s faults\n" + "\n".join(lines) + "\n", "utf-8")
 
 
 def tests() -> Iterator[tuple[str, str]]:

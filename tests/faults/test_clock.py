@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from tests.faults import FULL, fault, few
+from tests.faults.marks import FULL, fault, few
 from tests.faults.trial import SMALL, arrived, complete, mail, offer, quiet
 from tests.scenario.cluster import Node, Pair, joined, wait_for
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mesyx_core.cli import exits
-from tests.faults import FULL, fault, few
+from tests.faults.marks import FULL, fault, few
 from tests.faults.storage import FOR_EVER, Disk
 from tests.faults.trial import LARGE, complete, copied, mail, offer, quiet
 from tests.scenario.cluster import MESYX, Node, Pair, client, gateway, joined

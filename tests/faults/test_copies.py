@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 from mesyx_smtp.testing import Sink
 
-from tests.faults import fault
+from tests.faults.marks import fault
 from tests.scenario.cluster import Node, Pair, cluster, free_port, wait_for
 from tests.scenario.listing import bodies
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import FULL, fault, few
+from tests.faults.marks import FULL, fault, few
 from tests.faults.storage import FOR_EVER, Disk
 from tests.faults.trial import LARGE, SMALL, arrived, complete, copied, mail, offer, quiet, started
 from tests.scenario.cluster import Node, Pair, joined, wait_for

@@ -24,7 +24,7 @@ from mesyx_core.record.entry import Header, chain_over, chain_start, entry_id
 from mesyx_core.record.shape import COUNT_MAX
 from mesyx_core.vault import manifest
 from mesyx_core.vault.nodekey import NodeKey
-from tests.faults import fault
+from tests.faults.marks import fault
 from tests.unit.exchange.attacker import Attacker, Forged, last_word
 from tests.unit.exchange.nodes import Cluster, clustered, fresh_owner, member, until
 

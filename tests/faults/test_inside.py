@@ -22,7 +22,7 @@ from mesyx_core.vault import age
 from mesyx_core.vault.epoch import Epoch
 from mesyx_core.vault.seal import Context, seal
 from mesyx_core.vault.stream import BlobSealer
-from tests.faults import fault
+from tests.faults.marks import fault
 from tests.unit.mailbox.rig import Rig, Writing, mail
 
 Forge = Callable[[Rig, Writing], Awaitable[Any]]

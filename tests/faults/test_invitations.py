@@ -12,7 +12,7 @@ import pytest
 from mesyx_core.exchange import InvitationRefused, WrongNode
 from mesyx_core.exchange.invitation import LIFETIME, proof
 from mesyx_core.vault.nodekey import NodeKey
-from tests.faults import fault
+from tests.faults.marks import fault
 from tests.unit.exchange.guests import Guests
 from tests.unit.exchange.nodes import Owner, clustered, member
 

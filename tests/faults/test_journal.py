@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import FULL, fault
+from tests.faults.marks import FULL, fault
 from tests.faults.storage import library
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(600)]

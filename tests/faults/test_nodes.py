@@ -22,7 +22,7 @@ from mesyx_core.record.checkpoint import Checkpoint, sign
 from mesyx_core.record.entry import Origin, chain_over, chain_start, entry_id
 from mesyx_core.testing.cluster import PASSPHRASE, STORE, Cluster, Host, alice_and_bob
 from mesyx_core.testing.network import BadNetwork
-from tests.faults import fault
+from tests.faults.marks import fault
 from tests.unit.exchange.attacker import Forged
 from tests.unit.exchange.nodes import until
 

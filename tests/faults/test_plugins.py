@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import fault
+from tests.faults.marks import fault
 from tests.faults.trial import SMALL, arrived, complete, mail, offer, quiet
 from tests.scenario.cluster import Pair, joined, wait_for
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mesyx_core.cli import exits
-from tests.faults import FULL, fault, few
+from tests.faults.marks import FULL, fault, few
 from tests.faults.storage import FOR_EVER, Disk
 from tests.faults.trial import LARGE, SMALL, arrived, complete, mail, offer, quiet, started
 from tests.scenario.cluster import MESYX, Node, Pair, joined, wait_for

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from mesyx_core.journal import Journal
-from tests.faults import fault
+from tests.faults.marks import fault
 from tests.faults.trial import SMALL, arrived, complete, mail, offer, started
 from tests.scenario.cluster import Pair, joined
 from tests.scenario.listing import index

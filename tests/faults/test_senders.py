@@ -18,7 +18,7 @@ from mesyx_smtp import mesyx_accesses, mesyx_ingresses
 
 from mesyx_core.testing.context import StandIn
 from mesyx_core.testing.view import MemoryView
-from tests.faults import fault
+from tests.faults.marks import fault
 
 MAIL = b"MAIL FROM:<alice@example.org>\r\n"
 TO = b"RCPT TO:<alice@example.org>\r\n"

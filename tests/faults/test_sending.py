@@ -19,7 +19,7 @@ from mesyx_smtp.testing import Sink
 from mesyx_smtp.testing.sink import SILENCE, Connection
 
 from mesyx_core.record.outgoing import Intent, Request
-from tests.faults import FULL, fault
+from tests.faults.marks import FULL, fault
 from tests.scenario.cluster import Pair, cluster, free_port, wait_for
 from tests.unit.node.loot import Loot
 

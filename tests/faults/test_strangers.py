@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from tests.faults import FULL, fault
+from tests.faults.marks import FULL, fault
 from tests.scenario.cluster import Node, Pair, cluster, wait_for
 from tests.scenario.listing import exists, imap
 

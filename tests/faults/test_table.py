@@ -32,6 +32,9 @@ def test_a_fault_is_told_in_four_short_words() -> None:
             assert not text.endswith("."), fault.id
 
 
+PHASES = ("setup", "call", "teardown")
+
+
 def a_run(id: str) -> Campaign:
     """Which expects two cases of each test that names a fault."""
     run = Campaign("abc1234")
@@ -41,29 +44,38 @@ def a_run(id: str) -> Campaign:
     return run
 
 
+def went(run: Campaign, case: str, failing: str = "") -> None:
+    for phase in PHASES:
+        if failing != "setup" or phase != "call":
+            run.saw(case, phase, phase != failing)
+
+
 def test_an_outcome_counts_when_every_case_has_run_to_its_end() -> None:
     run = a_run("clock-2020")
-    run.saw("a", True, last=True)
-    run.saw("b", True, last=False)
+    went(run, "a")
+    run.saw("b", "setup", True)
+    run.saw("b", "teardown", True)
     assert run.came() == {}
-    run.saw("b", True, last=True)
+    run.saw("b", "call", True)
+    assert run.came() == {}
+    run.saw("b", "teardown", True)
     assert run.came() == {"clock-2020": "passed at abc1234"}
     run.leave_out("clock-2020")
     assert run.came() == {}
 
 
 def test_a_case_that_fails_in_any_phase_has_failed() -> None:
-    run = a_run("clock-2020")
-    for case in ("a", "b"):
-        run.saw(case, case == "a", last=False)
-        run.saw(case, True, last=True)
-    assert run.came() == {"clock-2020": "failed at abc1234"}
+    for phase in PHASES:
+        run = a_run("clock-2020")
+        went(run, "a")
+        went(run, "b", failing=phase)
+        assert run.came() == {"clock-2020": "failed at abc1234"}
 
 
 def test_a_fault_of_which_a_test_was_not_there_has_no_outcome() -> None:
     run = Campaign("abc1234")
     run.expect("a", "test_clock.py::test_of_another_name", "clock-2020")
-    run.saw("a", True, last=True)
+    went(run, "a")
     assert run.came() == {}
 
 

@@ -23,7 +23,7 @@ from mesyx_core.exchange.relay import AHEAD
 from mesyx_core.journal import Log
 from mesyx_core.node import doors, sockets
 from mesyx_core.vault.nodekey import NodeKey
-from tests.faults import FULL, fault
+from tests.faults.marks import FULL, fault
 from tests.faults.proxy import FAIR, Fate, Proxy, proxied
 from tests.unit.exchange.attacker import Attacker, last_word
 from tests.unit.exchange.nodes import Cluster, Node, clustered, fresh_owner, member, until

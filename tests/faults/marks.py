@@ -1,4 +1,4 @@
-"""The campaign of faults: tests/faults.toml names each, and here each has its test."""
+"""How a test says which faults it shows, and how many places it tries."""
 
 from __future__ import annotations
 
