@@ -10,13 +10,11 @@ from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from mesyx_core.journal.database import Database, Statements, failed, unreadable
-from mesyx_core.journal.errors import InUse
+from mesyx_core.journal.errors import CommitFailed, InUse
 from mesyx_core.journal.tables import ENTRY, MANIFEST, METADATA
 
 FILE: Final = "journal.db"
 _BATCH: Final = 512
-_BYTES: Final = 8 << 20
-"""Of entries on their way, in memory."""
 
 Told = Callable[[int, int], None]
 """Hears now and then how many entries are copied, and how many there are."""
@@ -30,6 +28,8 @@ def copy_out(source: Database, folder: Path, told: Told) -> Path:
         _fill(source, target, told)
     finally:
         target.close()
+    for suffix in ("-wal", "-shm"):  # all of it is in the database itself: settled
+        (folder / f"{FILE}{suffix}").unlink(missing_ok=True)
     return folder / FILE
 
 
@@ -58,6 +58,10 @@ def _fill(source: Database, target: Database, told: Told) -> None:
                 _count_on(writing)
                 writing.exec_driver_sql("COMMIT")
                 target.settle(writing)
+                if target.unsettled:
+                    raise CommitFailed(
+                        "the copy of the journal could not be finished", "see disk space, then try again"
+                    )
             finally:
                 reading.exec_driver_sql("ROLLBACK")
     except SQLAlchemyError as error:
@@ -69,7 +73,7 @@ def _table(reading: Connection, writing: Connection, table: Table, statements: S
         if writing.execute(select(table).limit(1)).first() is not None:
             raise InUse("the database to be filled is not empty", "name an empty one")
         many = reading.execute(select(func.count()).select_from(table)).scalar_one() if table is ENTRY else 0
-        rows = reading.execution_options(yield_per=_BATCH).execute(select(table))
+        rows = reading.execute(select(table).execution_options(yield_per=_BATCH))
     except SQLAlchemyError as error:
         raise unreadable(error) from None
     done = 0

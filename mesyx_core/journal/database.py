@@ -123,6 +123,14 @@ class Database:
                 connection.exec_driver_sql("PRAGMA busy_timeout = 0")
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether there is a write-ahead log with something in it."""
+        if self.dialect.name != "sqlite" or not self._url.database:
+            return False
+        log = Path(f"{self._url.database}-wal")
+        return log.exists() and log.stat().st_size > 0
+
     def close(self) -> None:
         """Once every connection is closed."""
         self.readers.dispose()

@@ -735,3 +735,35 @@ async def test_a_schema_that_no_version_has_made_is_refused(
                 pass
     async with opened("a") as journal:
         await complete(journal, origin)
+
+
+# --- backups ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_copy_is_one_state_of_all_whatever_is_committed_meanwhile(opened: Opener, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    target = tmp_path / "copy"
+    target.mkdir()
+    async with opened("a") as journal:
+        log = await begin(journal)
+        await journal.put_manifest(STORE, MANIFEST, b"document")
+        await journal.commit([(log, sealed(b"x", index)) for index in range(1500)], rows=[("space", "last", b"x")])
+
+        async def go_on() -> None:
+            for index in range(50):
+                await journal.commit([(log, sealed(b"y", index))], rows=[("space", "last", b"%d" % index)])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(go_on)
+            database = await journal.copy(target, lambda done, of: told.append((done, of)))
+        whole = await held(journal, log.origin)
+    assert [each.name for each in target.iterdir()] == [database.name]
+    assert told[-1][0] == told[-1][1]
+    async with Journal.open(target) as copied:
+        assert dict(await copied.stores()) == {STORE: "alice"}
+        assert await copied.manifests(STORE) == [b"document"]
+        found = await held(copied, log.origin)
+        assert found == whole[: len(found)]
+        await check_chain(copied, log.origin)
+        last, row = found[-1].payload, await copied.get("space", "last")
+        assert row == (b"x" if last == b"x" else b"%d" % (len(found) - len(whole) + 49))

@@ -13,6 +13,7 @@ import pytest
 
 from mesyx_core.api import Temporary
 from mesyx_core.journal import Journal
+from mesyx_core.journal.copying import copy_in
 from mesyx_core.journal.errors import InUse
 from tests.contract import test_journal as contract
 from tests.contract.test_journal import Opener, begin, held, sealed
@@ -89,3 +90,23 @@ async def test_a_server_that_is_shut_down_loses_nothing_and_is_gone_on_with_when
                 await anyio.sleep(0.1)
         payloads = [entry.payload for entry in await held(journal, log.origin)]
         assert payloads.count(b"after") == 1
+
+
+async def test_a_copy_fills_another_database_and_an_empty_one_alone(
+    opened: Opener, tmp_path: Path, server: str
+) -> None:
+    target, url = tmp_path / "copy", database(server)
+    target.mkdir()
+    async with opened("a") as journal:
+        log = await begin(journal)
+        await journal.put_manifest(contract.STORE, contract.MANIFEST, b"document")
+        await journal.commit([(log, sealed(b"text", index)) for index in range(600)])
+        await journal.copy(target, lambda done, of: None)
+        whole = await held(journal, log.origin)
+    copy_in(target, url, lambda done, of: None)
+    async with Journal.open(tmp_path / "restored", url=url) as restored:
+        assert await held(restored, log.origin) == whole
+        await restored.put_manifest(contract.STORE, b"n" * 32, b"another")
+        assert await restored.manifests(contract.STORE) == [b"document", b"another"]
+    with pytest.raises(InUse, match="not empty"):
+        copy_in(target, url, lambda done, of: None)
