@@ -16,12 +16,30 @@ from .compare import Log
 from .ending import GONE, Over, raise_end
 from .errors import LinkFailed, NotMember, Violation
 from .fetch import Fetch, Serve
-from .frames import Absent, Arrived, Ask, Documents, End, Entries, Frame, Heads, Ids, Lack, Open, Piece, Ping, Signal
+from .frames import (
+    Absent,
+    Arrived,
+    Ask,
+    Documents,
+    End,
+    Entries,
+    Frame,
+    Heads,
+    Ids,
+    Lack,
+    Lacking,
+    Open,
+    Payloads,
+    Piece,
+    Ping,
+    Signal,
+)
 from .hub import Hub
 from .incoming import Incoming
 from .manifests import Manifests
 from .outgoing import Outgoing
 from .pacing import FLOODED, Pacing
+from .payloads import Give, Mend
 from .session import Phase, Session
 
 READ: Final = 64 << 10
@@ -80,11 +98,17 @@ class Connection:
         self._scope = anyio.CancelScope()
         self._group: TaskGroup
         self._failure: MesyxError | None = None
+
+        def limit(log: Log) -> int:
+            return hub.standing().limit(log)
+
         self._manifests = Manifests(hub, session, peer, (opened.heads, opened.digest) if opened else ((), b""))
-        self._outgoing = Outgoing(hub.journal, hub.store, session, lambda log: hub.standing().limit(log))
-        self._incoming = Incoming(hub.journal, hub.store, session, lambda log: hub.standing().limit(log), hub.lock)
+        self._outgoing = Outgoing(hub.journal, hub.store, session, limit)
+        self._incoming = Incoming(hub.journal, hub.store, session, limit, hub.lock)
         self._fetch = Fetch(hub.journal, hub.store, session, hub.claims, hub.room, self._wake, self._blob_taken)
         self._serve = Serve(hub.journal, session)
+        self._mend = Mend(hub.journal, hub.store, session, limit, self._wake)
+        self._give = Give(hub.journal, hub.store, session, limit)
         self._inbox_in, self._inbox_out = anyio.create_memory_object_stream[Ids | Entries](INBOX)
 
     @property
@@ -114,7 +138,8 @@ class Connection:
         try:
             async with anyio.create_task_group() as group:
                 self._scope, self._group = group.cancel_scope, group
-                for job in (self._begin, self._read, self._take_in, self._write, self._watch, self._fetch_blobs):
+                jobs = (self._begin, self._read, self._take_in, self._write, self._watch)
+                for job in (*jobs, self._fetch_blobs, self._mending):
                     group.start_soon(self._do, job)
         finally:
             self._hub.ended(self, self.session.flow.acked)
@@ -217,6 +242,10 @@ class Connection:
                 self._serve.asked(frame)
             case Piece() | Absent() | Arrived():
                 self._fetch.answered(frame)
+            case Lacking():
+                self._give.asked(frame)
+            case Payloads():
+                self._mend.answered(frame)
             case Signal():
                 if not self._hub.switch.heard(frame, self):
                     await anyio.sleep(FLOODED)
@@ -237,6 +266,8 @@ class Connection:
                     self._brought.add(log)
                 self._hub.peer_holds(self.peer, log, upto)
                 self._fetch.wake()
+                if any(payload is None for _, payload in frame.entries):
+                    self._mend.wake()
             self._wake()
 
     async def _write(self) -> None:
@@ -252,6 +283,8 @@ class Connection:
         if self.running and self._hub.standing().served(self.peer):
             if self._serve:
                 await self._serve.one()
+            if self._give:
+                await self._give.one()
             turn = self.session.flow.next()
             if turn is not None:
                 await self._outgoing.piece(*turn)
@@ -259,11 +292,15 @@ class Connection:
         data = self.session.take()
         if data:
             await self._stream.send(data)
-        return bool(data) or turn is not None or bool(self._serve)
+        return bool(data) or turn is not None or bool(self._serve) or bool(self._give)
 
     async def _fetch_blobs(self) -> None:
         await self._started.wait()
         await self._fetch.run()
+
+    async def _mending(self) -> None:
+        await self._started.wait()
+        await self._mend.run()
 
     async def _watch(self) -> None:
         deadline = self.since + self._pace.open

@@ -25,6 +25,8 @@ MAX_DOCUMENT: Final = 1 << 20
 MAX_BATCH: Final = 4096
 """Entries in one frame."""
 MAX_IDS: Final = 2048
+MAX_LACKING: Final = 256
+"""Payloads that are asked for in one frame."""
 MAX_HEADER: Final = 16 << 10
 MAX_PAYLOAD: Final = 1 << 20
 MAX_PIECE: Final = 256 << 10
@@ -198,6 +200,22 @@ class Arrived(NamedTuple):
     blob: bytes
 
 
+class Lacking(NamedTuple):
+    """Give me the payloads of these entries of a log: I have their headers."""
+
+    node: bytes
+    incarnation: bytes
+    seqs: tuple[int, ...]
+
+
+class Payloads(NamedTuple):
+    """The first of those that were asked for, as many as one frame takes; None for one that I do not hold."""
+
+    node: bytes
+    incarnation: bytes
+    payloads: tuple[tuple[int, bytes | None], ...]
+
+
 class Signal(NamedTuple):
     """A request, a reply or an event from one member to another, sealed to it; whoever is between them passes it on."""
 
@@ -261,6 +279,7 @@ class Joined(NamedTuple):
 Frame: TypeAlias = (
     Hello | Open | Join | Heads | Lack | Documents | Same | Ranges | Equal | Logs | Ids | Entries | Have | Want
     | Decline | Ask | Piece | Absent | Arrived | Ping | Pong | End | About | Present | Joined | Signal
+    | Lacking | Payloads
 )  # fmt: skip
 
 # --- shapes -----------------------------------------------------------------------------------------------------------
@@ -337,6 +356,13 @@ def _entry(value: Any) -> tuple[bytes, bytes | None]:
     return header, payload
 
 
+def _payload(value: Any) -> tuple[int, bytes | None]:
+    seq, payload = value
+    if payload is not None and (type(payload) is not bytes or len(payload) > MAX_PAYLOAD):
+        raise ValueError
+    return _SEQ(seq), payload
+
+
 def _prefix(value: Any) -> str:
     if type(value) is not str or len(value) > MAX_DEPTH or not set(value) <= _DIGITS:
         raise ValueError
@@ -380,6 +406,8 @@ _FRAMES: Final[tuple[tuple[type[Any], tuple[_Shape, ...]], ...]] = (
     (Present, (_HASH, _bytes(MAX_KEYS), _text(MAX_NAME))),
     (Joined, ()),
     (Signal, (_KEY, _KEY, _RUN, _number(1 << 20), _SEQ, _number(MAX_HOPS + 1), _exactly(64), _bytes(MAX_SEALED))),
+    (Lacking, (_KEY, _RUN, _many(_SEQ, MAX_LACKING))),
+    (Payloads, (_KEY, _RUN, _many(_payload, MAX_LACKING))),
 )
 _NUMBERS: Final = {frame: number for number, (frame, _) in enumerate(_FRAMES)}
 _MAX_ITEMS: Final = 6 * _MAX_LOGS

@@ -43,8 +43,10 @@ from .frames import (
     Join,
     Joined,
     Lack,
+    Lacking,
     Logs,
     Open,
+    Payloads,
     Piece,
     Ping,
     Pong,
@@ -94,7 +96,8 @@ _IN_ORDER: Final[dict[Phase, frozenset[type[Any]]]] = {
     Phase.OPENING: frozenset({Open, Join, End}),
     Phase.MANIFESTS: _MANIFESTS,
     Phase.RUNNING: _MANIFESTS
-    | {Ranges, Equal, Logs, Same, Ids, Entries, Have, Want, Decline, Ask, Piece, Absent, Arrived, Signal},
+    | {Ranges, Equal, Logs, Same, Ids, Entries, Have, Want, Decline, Ask, Piece, Absent, Arrived, Signal}
+    | {Lacking, Payloads},
     Phase.JOINING: frozenset({About, Documents, Present, Joined, Ping, Pong, End}),
     Phase.ENDED: frozenset(),
 }

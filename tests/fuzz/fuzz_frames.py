@@ -34,6 +34,8 @@ SEEDS: list[bytes] = [
         frames.Ask(_A, 0, 65536),
         frames.Piece(_A, 0, b"data"),
         frames.Absent(_A),
+        frames.Lacking(_A, bytes(16), (1, 5)),
+        frames.Payloads(_A, bytes(16), ((1, b"payload"), (5, None))),
         frames.Arrived(_A),
         frames.Ping(1),
         frames.Pong(1),

@@ -122,6 +122,7 @@ class TestManners:
             frames.Joined(),
             frames.Present(bytes(32), b"", ""),
             frames.Piece(bytes(32), 0, b"data"),
+            frames.Payloads(bytes(32), bytes(16), ((1, b"data"),)),
             frames.Ranges("", (bytes(32),) * 3),
             frames.Ranges("0" * 16, (bytes(32),) * 16),
         ],
@@ -133,6 +134,10 @@ class TestManners:
     async def test_asking_without_reading_ends_the_session(self, attacker: Attacker) -> None:
         asks = frames.pack(frames.Ask(bytes(32), 0, 1000)) * 200
         assert "too many pieces" in (await refused(attacker, asks)).reason
+
+    async def test_asking_for_payloads_without_reading_ends_the_session(self, attacker: Attacker) -> None:
+        asks = frames.pack(frames.Lacking(bytes(32), bytes(16), (1, 2))) * 200
+        assert "too many payloads" in (await refused(attacker, asks)).reason
 
     async def test_a_forged_manifest_is_refused(self, attacker: Attacker) -> None:
         said: list[frames.Frame] = [frames.Heads((os.urandom(32),)), frames.Documents((b"forged",), False)]

@@ -280,3 +280,37 @@ async def test_a_disk_that_fills_up_while_a_blob_comes_ends_no_session(
     await wait_until(lambda: laptop.journal.has_blob(blob))
     assert looks > 10
     assert not wire.ended.is_set()
+
+
+async def test_what_one_peer_has_dropped_comes_from_another(cluster: Any, as_member: Any, wait_until: Any) -> None:
+    laptop, gateway = await cluster.two()
+    phone = await cluster.node("phone")
+    newer = cluster.owner.change([*cluster.owner.manifest.members, as_member(phone.key, "client")])
+    for node in (laptop, gateway):
+        await node.take(cluster.store, newer)
+    await phone.hold(cluster.owner.documents)
+    log = await gateway.begin(cluster.store)
+    await gateway.write(log, 400, 20_000)
+    first = cluster.connect(laptop, gateway)
+    await cluster.settled(laptop, gateway)
+    await first.cut()
+    dropped = list(range(2, 402))
+    await laptop.journal.drop(log.origin, dropped)
+    await laptop.journal.purge(log.origin, [300])
+    await gateway.journal.purge(log.origin, [300])
+    cluster.connect(phone, laptop)
+    await cluster.settled(phone, laptop)
+    assert await phone.journal.missing(log.origin, max_count=1000) == dropped
+    cluster.connect(phone, gateway)
+
+    async def lacks() -> list[int]:
+        return await phone.journal.missing(log.origin, max_count=1000)
+
+    with anyio.fail_after(20):
+        while await lacks() != [300]:  # noqa: ASYNC110 - another node
+            await anyio.sleep(0.02)
+    await phone.journal.purge(log.origin, [300])
+    assert await lacks() == []
+    assert await laptop.journal.missing(log.origin) == []
+    entries = await phone.journal.entries(log.origin, 299, max_count=2)
+    assert [entry.payload is None for _, entry in entries] == [True, False]
