@@ -60,10 +60,10 @@ def test_no_program_sees_a_bcc_in_what_is_sent_however_odd_the_header(data: byte
     sent = asyncio.run(whole(request_of(message, head, [(0, "x@example.org")]).body))
     header = b"" if sent.startswith(b"\r\n") else sent.partition(b"\r\n\r\n")[0]
     lines = re.split(rb"[\r\n\v\f\0]+(?![ \t])", header)
-    names = {re.sub(rb"[^a-z-]", b"", line.partition(b":")[0].lower()) for line in lines if b":" in line}
+    names = {re.sub(rb"[^!-~]", b"", line.partition(b":")[0].lower()) for line in lines if b":" in line}
     assert not names & {b"bcc", b"resent-bcc"}
     python = email.message_from_bytes(header + b"\r\n\r\n")
-    assert not {re.sub("[^a-z-]", "", name.lower()) for name in python} & {"bcc", "resent-bcc"}
+    assert not {re.sub("[^!-~]", "", name.lower()) for name in python} & {"bcc", "resent-bcc"}
 
 
 @pytest.mark.parametrize(
