@@ -11,8 +11,9 @@ import click
 
 from mesyx_core.cli.command import absolute, ask, command, emit, settings
 from mesyx_core.cli.passphrase import given_passphrase
-from mesyx_core.cli.run import OWNER_KEY, PASSPHRASE
+from mesyx_core.cli.run import PASSPHRASE
 from mesyx_core.cli.show import plain, table
+from mesyx_core.cli.signing import signing
 from mesyx_core.cli.values import Name
 
 STORE = click.argument("store", metavar="STORE", type=Name())
@@ -58,11 +59,8 @@ def _whereabouts(key: Mapping[str, Any]) -> str:
 @STORE
 @click.argument("text", metavar="[POLICY]", required=False)
 @click.option("--ahead", type=click.IntRange(0, 400), metavar="N", help="Future periods to publish; else 8.")
-@OWNER_KEY
-@PASSPHRASE
-def policy(
-    store: str, text: str | None, ahead: int | None, owner_key: Path | None, passphrase_file: Path | None
-) -> None:
+@signing
+def policy(store: str, text: str | None, ahead: int | None, by: Mapping[str, str]) -> None:
     """Say which keysets STORE shall have, and publish the current one of each sort and those of the coming periods; or
     show the policy. A client that has the owner key open publishes further ones as time goes.
 
@@ -78,11 +76,7 @@ def policy(
     not ask for is closed.
     """
     given = {"text": text, "ahead": ahead}
-    emit(ask("keyset.policy", {"store": store, **given, **_hand(owner_key, passphrase_file)}), _policy)
-
-
-def _hand(owner_key: Path | None, passphrase_file: Path | None) -> dict[str, str | None]:
-    return {"owner_key": absolute(owner_key), "passphrase_file": absolute(passphrase_file)}
+    emit(ask("keyset.policy", {"store": store, **given, "by": by}), _policy)
 
 
 def _policy(result: Mapping[str, Any]) -> str:
@@ -110,8 +104,7 @@ def _changes(result: Mapping[str, Any]) -> list[str]:
 @click.option("--hybrid/--classic", default=None, help="Which kind of new key; else hybrid, against quantum computers.")
 @click.option("--fallback", is_flag=True, help="A keyset for whenever no other is in use, under a new long-term key.")
 @click.option("--name", "keyset_name", type=Name(), help="What it is called; else by its period.")
-@OWNER_KEY
-@PASSPHRASE
+@signing
 def add(
     store: str,
     period: str,
@@ -120,8 +113,7 @@ def add(
     hybrid: bool | None,
     fallback: bool,
     keyset_name: str | None,
-    owner_key: Path | None,
-    passphrase_file: Path | None,
+    by: Mapping[str, str],
 ) -> None:
     """Make a keyset by hand. PERIOD is written as in a policy, like '2026' or 'high: 2026-11 keep 2 strict'.
 
@@ -130,7 +122,7 @@ def add(
     """
     listed = [*recipients, *(_recipients(recipients_file) if recipients_file is not None else ())]
     given = {"frame": period, "recipients": listed, "hybrid": hybrid, "fallback": fallback, "keyset_name": keyset_name}
-    emit(ask("keyset.add", {"store": store, **given, **_hand(owner_key, passphrase_file)}), table)
+    emit(ask("keyset.add", {"store": store, **given, "by": by}), table)
 
 
 def _recipients(path: Path) -> list[str]:
@@ -147,15 +139,14 @@ def _recipients(path: Path) -> list[str]:
 @command("mesyx keyset retire alice 2026-W48", group=keyset, table=True)
 @STORE
 @click.argument("names", metavar="KEYSET…", nargs=-1, required=True)
-@OWNER_KEY
-@PASSPHRASE
-def retire(store: str, names: tuple[str, ...], owner_key: Path | None, passphrase_file: Path | None) -> None:
+@signing
+def retire(store: str, names: tuple[str, ...], by: Mapping[str, str]) -> None:
     """Close keysets of STORE: nothing is sealed to them any more, from when each node hears of it. What is sealed stays
     readable.
 
     Where the policy asks for such a one, another is made in its place.
     """
-    given = {"store": store, "names": list(names), **_hand(owner_key, passphrase_file)}
+    given = {"store": store, "names": list(names), "by": by}
     emit(ask("keyset.retire", given), lambda result: "\n".join(_changes(result)))
 
 

@@ -64,19 +64,19 @@ def opened(store: Store, secrets: Secrets) -> Roster:
         ) from error
 
 
-async def hand(
-    node: Node, store: Store, passphrase_file: str | None, passphrase: str | None, owner_key: str | None
-) -> Hand:
-    """The owner key and the store's private keys. Raises Refused where they are not here."""
+async def hand(node: Node, store: Store, by: Mapping[str, str] | None) -> Hand:
+    """The owner key and the store's private keys, as a command says where they are. Raises Refused where they are not
+    here."""
     if not node.keyring.has(store.id):
         raise Refused(f"this node has no private keys of {store.name}", "run this on a client")
-    owner, secrets = await governing.unlocked(node, store, passphrase_file, passphrase, owner_key, keys=True)
+    owner, secrets = await governing.signer(node, store, by, keys=True)
     assert secrets is not None
     return Hand(owner, secrets)
 
 
-async def publish(node: Node, store: Store, by: Hand, change: Change, fresh: Sequence[age.Identity] = ()) -> Manifest:
-    """Have a change of the keysets in effect that seals to `fresh` keys. Raises Refused."""
+async def publish(node: Node, store: Store, by: Hand, change: Change, fresh: Sequence[age.Identity] = ()) -> Roster:
+    """Have a change of the keysets in effect that seals to `fresh` keys; the keysets as they are now, or as they were
+    proposed where the owner key is elsewhere. Raises Refused."""
     identities = by.secrets.keys()
 
     def changed(manifest: Manifest) -> Manifest:
@@ -90,7 +90,7 @@ async def publish(node: Node, store: Store, by: Hand, change: Change, fresh: Seq
         raise
     listed = {one for keyset in manifest.keysets for one in keyset.recipients} | set(manifest.clients)
     await node.mailboxes.destroy_keys(store, [one.recipient for one in fresh if one.recipient not in listed])
-    return manifest
+    return Roster.of(manifest, identities)
 
 
 def _checked(change: Callable[[Manifest], Manifest], manifest: Manifest) -> Manifest:
@@ -102,7 +102,7 @@ def _checked(change: Callable[[Manifest], Manifest], manifest: Manifest) -> Mani
         ) from error
 
 
-async def fill(node: Node, store: Store, by: Hand, change: Change = lambda roster: roster) -> Manifest:
+async def fill(node: Node, store: Store, by: Hand, change: Change = lambda roster: roster) -> Roster:
     """Make what the policy asks for and is not there, once `change` is made. Raises Refused."""
     roster = change(opened(store, by.secrets))
     fresh = made(roster, roster.missing(clock()))

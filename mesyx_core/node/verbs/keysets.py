@@ -96,16 +96,14 @@ async def set_policy(
     store: str,
     text: str | None = None,
     ahead: int | None = None,
-    passphrase_file: str | None = None,
-    passphrase: str | None = None,
-    owner_key: str | None = None,
+    by: Mapping[str, str] | None = None,
 ) -> Any:
     """Put a store under a policy and publish the current keysets and those ahead; without a text say which it is."""
     held = node.stores.named(store)
     if text is None and ahead is None:
-        return _policy(await _reading(node, held, passphrase_file, passphrase))
-    by = await keysets.hand(node, held, passphrase_file, passphrase, owner_key)
-    before = opened(held, by.secrets)
+        return _policy(opened(held, await _secrets(node, held, by or {})))
+    hand = await keysets.hand(node, held, by)
+    before = opened(held, hand.secrets)
     wanted = before.names.policy if text is None else "" if text.strip() == NONE else _checked(text)
     many = before.names.ahead if ahead is None else ahead
 
@@ -117,8 +115,7 @@ async def set_policy(
             f"{held.name} has no fallback keyset, whose long-term keys stand in the others",
             f"mesyx keyset add {held.name} --fallback, or write strict in each clause",
         )
-    await keysets.fill(node, held, by, under)
-    after = opened(held, by.secrets)
+    after = await keysets.fill(node, held, hand, under)
     return {
         **_policy(after),
         "made": _labels(after, set(after.keysets) - set(before.keysets)),
@@ -126,16 +123,14 @@ async def set_policy(
     }
 
 
-async def _reading(node: Node, store: Store, passphrase_file: str | None, passphrase: str | None) -> Roster:
-    return opened(store, await _secrets(node, store, passphrase_file, passphrase))
-
-
-async def _secrets(node: Node, store: Store, passphrase_file: str | None, passphrase: str | None) -> Secrets:
+async def _secrets(node: Node, store: Store, by: Mapping[str, str]) -> Secrets:
     if store.secrets is not None:
         return store.secrets
     if not node.keyring.has(store.id):
         raise Refused(f"this node has no private keys of {store.name}", "run this on a client")
-    return await run_sync(node.keyring.open, store.id, await secrets.given(passphrase_file, passphrase))
+    return await run_sync(
+        node.keyring.open, store.id, await secrets.given(by.get("passphrase_file"), by.get("passphrase"))
+    )
 
 
 def _checked(text: str) -> str:
@@ -161,16 +156,14 @@ async def add(
     hybrid: bool | None = None,
     fallback: bool = False,
     keyset_name: str | None = None,
-    passphrase_file: str | None = None,
-    passphrase: str | None = None,
-    owner_key: str | None = None,
+    by: Mapping[str, str] | None = None,
 ) -> Any:
     """Make keysets by hand, for periods or as another fallback: under a new key, or recipients made elsewhere."""
     held = node.stores.named(store)
     if fallback == bool(frame):
         raise Refused("a keyset is for a period, or is a fallback keyset", "like '2026', 'high: 2026-11' or --fallback")
-    by = await keysets.hand(node, held, passphrase_file, passphrase, owner_key)
-    roster = opened(held, by.secrets)
+    hand = await keysets.hand(node, held, by)
+    roster = opened(held, hand.secrets)
     frames = (None,) if fallback else _frames(frame)
     made: list[tuple[Keyset, KeysetName]] = []
     fresh: list[age.Identity] = []
@@ -189,8 +182,7 @@ async def add(
             current = current.with_keyset(keyset, name)
         return current
 
-    await keysets.publish(node, held, by, added, fresh)
-    after = opened(held, by.secrets)
+    after = await keysets.publish(node, held, hand, added, fresh)
     return [
         {"name": after.label(keyset), "id": keyset.id.hex(), "from": keyset.start, "until": keyset.end}
         for keyset, _ in made
@@ -235,14 +227,12 @@ async def retire(
     node: Node,
     store: str,
     names: Sequence[str],
-    passphrase_file: str | None = None,
-    passphrase: str | None = None,
-    owner_key: str | None = None,
+    by: Mapping[str, str] | None = None,
 ) -> Any:
     """Close keysets: nothing is sealed to them any more, from when each node hears of it."""
     held = node.stores.named(store)
-    by = await keysets.hand(node, held, passphrase_file, passphrase, owner_key)
-    roster = opened(held, by.secrets)
+    hand = await keysets.hand(node, held, by)
+    roster = opened(held, hand.secrets)
     ids = {found(roster, held, name).id for name in names}
     rest = [each for each in roster.coming(clock()) if each.id not in ids]
     if not any(each.fallback for each in rest):
@@ -250,8 +240,7 @@ async def retire(
             "without a fallback keyset mail would be refused whenever no other is in use",
             f"first make another one: mesyx keyset add {held.name} --fallback",
         )
-    await keysets.fill(node, held, by, lambda current: current.without(ids))
-    after = opened(held, by.secrets)
+    after = await keysets.fill(node, held, hand, lambda current: current.without(ids))
     return {
         "closed": _labels(after, [each for each in after.keysets if each.id in ids]),
         "made": _labels(after, set(after.keysets) - set(roster.keysets)),

@@ -18,6 +18,7 @@ from mesyx_core.testing.cluster import PASSPHRASE, STORE, Cluster, alice_and_bob
 from mesyx_core.vault import age
 from mesyx_core.vault.keyset import key_id
 from mesyx_core.vault.roster import Roster
+from tests.unit.node.quick import quick_passphrases
 
 pytestmark = pytest.mark.anyio
 PATIENCE = 20
@@ -47,13 +48,7 @@ def turned(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passphrases that cost a thief nothing, and these tests no time."""
-    real = age.encrypt_passphrase
-
-    def encrypt(plaintext: bytes, passphrase: str, *, work: int = 0, armor: bool = False) -> bytes:
-        return real(plaintext, passphrase, work=8, armor=armor)
-
-    monkeypatch.setattr(age, "encrypt_passphrase", encrypt)
+    quick_passphrases(monkeypatch)
 
 
 @pytest.fixture
@@ -305,7 +300,7 @@ async def test_only_who_has_the_passphrase_changes_a_store_that_is_locked(cluste
     await cluster.alice.ask("store.lock", name=STORE)
     with pytest.raises(Refused, match="passphrase"):
         await cluster.alice.ask("keyset.policy", store=STORE, text="weekly")
-    said = await cluster.alice.ask("keyset.policy", store=STORE, text="weekly", passphrase=PASSPHRASE)
+    said = await cluster.alice.ask("keyset.policy", store=STORE, text="weekly", by={"passphrase": PASSPHRASE})
     assert len(said["made"]) == 9
     rows = await cluster.alice.ask("keyset.list", store=STORE)
     assert {row["state"] for row in rows} == {"current", "future", "closed"}

@@ -22,6 +22,7 @@ from mesyx_core.node.stores import Store
 from mesyx_core.vault import age
 from mesyx_core.vault.keyset import key_id
 from mesyx_core.vault.roster import Roster
+from tests.unit.node.quick import quick_passphrases
 
 pytestmark = pytest.mark.anyio
 PHRASE = "a passphrase"
@@ -94,8 +95,7 @@ async def clients(folder: Path, keys: str) -> AsyncIterator[Clients]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = age.encrypt_passphrase
-    monkeypatch.setattr(age, "encrypt_passphrase", lambda *given, **more: real(*given, **{**more, "work": 4}))
+    quick_passphrases(monkeypatch)
 
 
 def held(node: Node, store: Store, recipients: frozenset[str]) -> frozenset[str]:
