@@ -66,6 +66,8 @@ class Sending:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
+        self._used: dict[str, Egress] = {}
+        """By network, what sent last: it reports what it was told, also when it is closed before that is committed."""
         self._said: dict[Key, dict[int, Fate]] = {}
         """What was said last of those who wait: in memory alone, for it is the network's words."""
 
@@ -136,6 +138,7 @@ class Sending:
             return
         if not numbers or not await self._intend(key, numbers, now):
             return
+        self._used[message.network] = egress
         found = await _send(egress, message, recipients)
         outcomes = {n: found[addresses[n]] for n in numbers if addresses[n] in found}
         schedule = box.ways.schedule(message.network)
@@ -224,7 +227,7 @@ class Sending:
             for fate in fates
             if fate.number in addresses and fate.word != "again"
         }
-        egress = self._outbox.ways.egress(job.network)
+        egress = self._outbox.ways.egress(job.network) or self._used.get(job.network)
         if not told or request is None or request.message is None or not isinstance(egress, Reports):
             return None
         body = request.body

@@ -208,6 +208,19 @@ def test_what_the_network_refuses_is_reported_at_once(world: World) -> None:
     anyio.run(main)
 
 
+def test_a_refusal_is_reported_although_its_egress_is_being_restarted(world: World) -> None:
+    world.wire.answers = {BOB: [NEVER]}
+    world.wire.then = lambda: world.wire.contexts["out"].report("retry", "it is being restarted")
+
+    async def main() -> None:
+        async with world.running():
+            await world.send(ID, BOB)
+            assert await world.final(ID) == {BOB: "never"}
+            await wait_for("a report", lambda: inbox(world))
+
+    anyio.run(main)
+
+
 def test_a_person_can_take_it_back_and_can_have_it_tried_at_once(world: World) -> None:
     world.wire.answers = {BOB: [LATER], CAROL: [LATER]}
 
