@@ -11,7 +11,7 @@ import click
 from mesyx_core.cli.command import ask, command, emit
 from mesyx_core.cli.handing import KIT, QR, hand_out
 from mesyx_core.cli.show import plain
-from mesyx_core.cli.signing import signing
+from mesyx_core.cli.signing import proposed, signing
 from mesyx_core.cli.values import Name
 
 NAME = click.argument("name", type=Name())
@@ -75,14 +75,18 @@ def replace_node(name: str, node: str, invitation: str, keys: str, by: Mapping[s
     NODE is removed as by `remove-node`. Mail on its way out there is handed over with `mesyx queue move`.
     """
     arguments = {"name": name, "invitation": invitation, "keys": keys, "replaces": node, **by}
-    emit(ask("store.add_node", arguments), lambda result: plain(result.get("welcome")))
+    emit(ask("store.add_node", arguments), lambda result: "\n".join(proposed(result)) or plain(result.get("welcome")))
 
 
 def _said(result: Mapping[str, Any]) -> str:
+    if waits := proposed(result):
+        return "\n".join(waits)
     return f"{plain(result.get('node_name'))} is {plain(result.get('state'))}"
 
 
 def _removed(result: Mapping[str, Any]) -> list[str]:
+    if waits := proposed(result):
+        return waits
     reads = result.get("reads") or ()
     lines = [f"{plain(result.get('node_name'))} is {plain(result.get('state'))}"]
     if reads:

@@ -13,7 +13,7 @@ from mesyx_core.cli.handing import QR, hand_out, made
 from mesyx_core.cli.passphrase import given_passphrase
 from mesyx_core.cli.run import PASSPHRASE
 from mesyx_core.cli.show import plain
-from mesyx_core.cli.signing import signing
+from mesyx_core.cli.signing import proposed, signing
 from mesyx_core.cli.values import Name
 
 NAME = click.argument("name", type=Name())
@@ -113,7 +113,10 @@ def merge(name: str, by: Mapping[str, str]) -> None:
     Until then only what both allow is in effect. Nodes, keysets and clients that either has added stay, what either has
     taken away goes; of what both have changed stays what both allow.
     """
-    emit(ask("store.merge", {"name": name, "by": by}), lambda result: f"{name}: manifest {plain(result['manifest'])}")
+    emit(
+        ask("store.merge", {"name": name, "by": by}),
+        lambda result: "\n".join(proposed(result)) or f"{name}: manifest {plain(result['manifest'])}",
+    )
 
 
 def _restored(result: Mapping[str, Any]) -> list[str]:

@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
-from mesyx_core.cli import members, recovery
+from mesyx_core.cli import members, offline, recovery
 from mesyx_core.cli.command import absolute, ask, command, emit
 from mesyx_core.cli.handing import KIT, QR, hand_out, made
 from mesyx_core.cli.passphrase import given_passphrase
 from mesyx_core.cli.run import OWNER_KEY, PASSPHRASE
 from mesyx_core.cli.show import nested, plain, table
+from mesyx_core.cli.signing import PROPOSAL, proposed
 from mesyx_core.cli.values import Address, Duration, Name
 from mesyx_core.cli.way import unlocking, way
 
@@ -84,6 +85,7 @@ def show(name: str) -> None:
     help="Of the granted addresses only these; may be repeated.",
 )
 @OWNER_KEY
+@PROPOSAL
 @PASSPHRASE
 def add_node(
     name: str,
@@ -91,12 +93,15 @@ def add_node(
     keys: str | None,
     addresses: tuple[str, ...],
     owner_key: Path | None,
+    proposal: Path | None,
     passphrase_file: Path | None,
 ) -> None:
     """Let another node hold the store NAME. INVITATION is the line that `mesyx node invite` printed there.
 
     A node that was invited with the role client can read the store: it gets private keys, and is opened there with
     `mesyx store unlock NAME`.
+
+    With --proposal, once what is to be signed is in effect, the same command again lets the node take it.
 
     Returns once that node accepts the store's addresses; exit code 5 says that it still waits, and why.
     """
@@ -108,6 +113,7 @@ def add_node(
         "keys": keys,
         "addresses": list(addresses) or None,
         "owner_key": absolute(owner_key),
+        "proposal": absolute(proposal),
         "passphrase_file": absolute(passphrase_file),
     }
     emit(ask("store.add_node", arguments), _welcome)
@@ -135,6 +141,8 @@ def _check_client(invitation: str) -> None:
 
 
 def _welcome(result: Mapping[str, Any]) -> str:
+    if waits := proposed(result):
+        return "\n".join([*waits, "and then this command again"])
     lines = [f"it accepts mail for {plain(a)}" for a in result.get("addresses") or ()]
     if result.get("keys", "none") != "none":
         lines.append(f"it has got private keys ({plain(result['keys'])}); `mesyx store unlock` there opens them")
@@ -172,7 +180,7 @@ def lock(name: str) -> None:
     click.echo(f"{name} is locked")
 
 
-for each in (*members.COMMANDS, *recovery.COMMANDS):
+for each in (*members.COMMANDS, *offline.COMMANDS, *recovery.COMMANDS):
     store.add_command(each)
 
 

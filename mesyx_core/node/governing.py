@@ -12,18 +12,27 @@ from anyio.to_thread import run_sync
 from mesyx_core.api import Refused
 from mesyx_core.node import secrets
 from mesyx_core.node.clock import now
+from mesyx_core.node.durable import write_durably
 from mesyx_core.node.secrets import Secrets
 from mesyx_core.node.stores import Store
 from mesyx_core.vault import names
 from mesyx_core.vault.authority import Authority
-from mesyx_core.vault.manifest import Manifest, ManifestError, owner_public, sign
+from mesyx_core.vault.manifest import Manifest, ManifestError, owner_public, parse, sign
 from mesyx_core.vault.names import Names
+from mesyx_core.vault.proposal import Proposal, proposal_file
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
 
-OwnerKey: TypeAlias = bytes
-"""The owner's private key."""
+
+class Elsewhere(NamedTuple):
+    """The owner key is not here: what it would sign is written to this file, and nothing is done."""
+
+    file: Path
+
+
+OwnerKey: TypeAlias = bytes | Elsewhere
+"""The owner's private key, or that it is elsewhere."""
 Change: TypeAlias = Callable[[Manifest], Manifest]
 """What is in effect, as it shall be: members, keysets and so on. Lineage and time are not its to set."""
 
@@ -36,14 +45,28 @@ class Signer(NamedTuple):
 
 async def govern(node: Node, store: Store, change: Change, *, owner: OwnerKey) -> Manifest:
     """Change a store's manifest, durably, and tell mailboxes, peers and other nodes. The manifest signed; where nothing
-    would change, what is in effect. Changes of one store come one after the other. Raises Refused.
+    would change, what is in effect; with the owner key elsewhere, what was only proposed. Changes of one store come one
+    after the other. Raises Refused.
     """
     async with store.governing:
         wanted = child(store, change)
         if not differs(wanted, store.manifest) and len(store.authority.heads) == 1:
             return store.manifest
-        await take(node, store, signed(wanted, owner))
+        if isinstance(owner, Elsewhere):
+            await propose(store, wanted, owner)
+        else:
+            await take(node, store, signed(wanted, owner))
         return wanted
+
+
+async def propose(store: Store, manifest: Manifest, elsewhere: Elsewhere) -> None:
+    """Write what is to be signed, with what it follows. Raises Refused."""
+    parents = tuple(each for each in store.documents if parse(each).hash in manifest.parents)
+    text = proposal_file(Proposal(store.name, parents, manifest))
+    try:
+        await run_sync(write_durably, elsewhere.file, text.encode("ascii"))
+    except OSError as error:
+        raise Refused(f"{elsewhere.file}: cannot be written ({error.strerror})", "name another file") from error
 
 
 def child(store: Store, change: Change) -> Manifest:
@@ -69,6 +92,8 @@ def child_of(authority: Authority, change: Change) -> Manifest:
 
 def signed(manifest: Manifest, owner: OwnerKey) -> bytes:
     """The document. Raises Refused where this is not the owner's key, or others would not read it."""
+    if isinstance(owner, Elsewhere):
+        raise Refused("the owner key is elsewhere", "give --owner-key FILE")
     try:
         return sign(manifest, owner)
     except ManifestError as error:
@@ -130,15 +155,19 @@ def named(manifest: Manifest, fresh: Names | None) -> Manifest:
 
 
 async def signer(node: Node, store: Store, by: Mapping[str, str] | None, *, keys: bool = False) -> Signer:
-    """Who signs, as a command says it in `passphrase_file`, `passphrase` and `owner_key`, and the store's private keys
-    where they are open, or `keys` asks for them and they are here.
+    """Who signs, as a command says it in `passphrase_file`, `passphrase`, `owner_key` and `proposal`, and the store's
+    private keys where they are open, or `keys` asks for them and they are here.
     """
     by = by or {}
-    wanted = keys and node.keyring.has(store.id)
-    owner, held = await unlocked(
-        node, store, by.get("passphrase_file"), by.get("passphrase"), by.get("owner_key"), keys=wanted
+    return await unlocked(
+        node,
+        store,
+        by.get("passphrase_file"),
+        by.get("passphrase"),
+        by.get("owner_key"),
+        keys=keys and node.keyring.has(store.id),
+        proposal=by.get("proposal"),
     )
-    return Signer(owner, held)
 
 
 async def owner_key(
@@ -147,11 +176,13 @@ async def owner_key(
     passphrase_file: str | None = None,
     passphrase: str | None = None,
     owner_key_file: str | None = None,
-) -> OwnerKey:
+) -> bytes:
     """The owner's private key, from wherever it is: its own file, memory where the store is open, or from under the
     passphrase. Raises Refused where it is nowhere here.
     """
-    return (await unlocked(node, store, passphrase_file, passphrase, owner_key_file, keys=False))[0]
+    owner = (await unlocked(node, store, passphrase_file, passphrase, owner_key_file, keys=False)).owner
+    assert not isinstance(owner, Elsewhere)
+    return owner
 
 
 async def unlocked(
@@ -162,36 +193,38 @@ async def unlocked(
     owner_key_file: str | None,
     *,
     keys: bool,
-) -> tuple[OwnerKey, Secrets | None]:
+    proposal: str | None = None,
+) -> Signer:
     """The owner's private key as `owner_key` finds it, and the store's private keys, where `keys` or the owner's asks
-    for them.
+    for them. With a file for a proposal nobody signs.
     """
     apart = owner_key_file or node.owner_key
     owner = await run_sync(_read, Path(apart), store) if apart is not None else None
     held = store.secrets
-    if held is None and (keys or owner is None):
+    if held is None and (keys or (owner is None and proposal is None)):
         if not node.keyring.has(store.id):
             raise Refused(
                 f"this node has no {'private keys' if owner else 'owner key'} of {store.name}",
                 "give --keys none" if owner else "run this where the store was made, or give --owner-key FILE",
             )
         held = await run_sync(node.keyring.open, store.id, await secrets.given(passphrase_file, passphrase))
+    if proposal is not None:
+        return Signer(Elsewhere(Path(proposal)), held)
     owner = owner or (held.owner if held is not None else None)
     if owner is None:
-        raise Refused(f"the owner key of {store.name} is kept elsewhere", "give --owner-key FILE")
+        raise Refused(f"the owner key of {store.name} is kept elsewhere", "give --owner-key FILE, or --proposal FILE")
     if owner_public(owner) != store.manifest.owner:
         raise Refused(
             f"the owner key of {store.name} that is kept here has been succeeded",
             "give --owner-key FILE with the new one",
         )
-    return owner, held
+    return Signer(owner, held)
 
 
 def _read(path: Path, store: Store) -> bytes:
     try:
-        text = path.read_text("ascii").strip().rpartition(" ")[2]
-        owner = bytes.fromhex(text)
-    except (OSError, ValueError) as error:
+        owner = bytes.fromhex(path.read_text("ascii").split()[-1])
+    except (OSError, ValueError, IndexError) as error:
         raise Refused(
             f"{path}: no owner key can be read", "its text is 64 hex digits, as in the recovery kit"
         ) from error

@@ -178,11 +178,35 @@ def sign(manifest: Manifest, owner_private: bytes) -> bytes:
     return document
 
 
+def unsigned(manifest: Manifest) -> bytes:
+    """What a document of it is without its signature: to be signed where the owner key is."""
+    return encode((VERSION, _body(manifest)))
+
+
+def parse_unsigned(data: bytes, limit: int = LIMIT) -> Manifest:
+    """The manifest that nobody has signed yet; ManifestError."""
+    try:
+        version, body = decode(data, limit=limit, depth=1)
+    except (TypeError, ValueError):
+        raise ManifestError("not a manifest") from None
+    return _manifest(version, body, limit)
+
+
 def parse(document: bytes, limit: int = LIMIT) -> Manifest:
     """The manifest in a signed document, its signature checked against the owner that it names; ManifestError."""
     try:
         version, body, signature = decode(document, limit=limit, depth=1)
-        _require(version == VERSION and type(body) is bytes and type(signature) is bytes, "of an unknown version")
+    except (TypeError, ValueError):
+        raise ManifestError("not a manifest") from None
+    _require(type(signature) is bytes, "not a manifest")
+    manifest = _manifest(version, body, limit)
+    _require(verify(manifest.owner, signature, labels.MANIFEST, VERSION, body), "not signed by its owner")
+    return manifest
+
+
+def _manifest(version: Any, body: Any, limit: int) -> Manifest:
+    try:
+        _require(version == VERSION and type(body) is bytes, "of an unknown version")
         manifest = _read(decode(body, limit=limit, depth=4))
         if _body(manifest) != body:
             raise ManifestError("not in its one form")
@@ -190,7 +214,6 @@ def parse(document: bytes, limit: int = LIMIT) -> Manifest:
         raise
     except (TypeError, ValueError, AttributeError, LookupError, OverflowError):
         raise ManifestError("not a manifest") from None
-    _require(verify(manifest.owner, signature, labels.MANIFEST, VERSION, body), "not signed by its owner")
     return manifest
 
 

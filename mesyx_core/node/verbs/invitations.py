@@ -31,6 +31,10 @@ PENDING: Final = "joining"
 PATIENCE: Final = 30.0
 
 
+class Proposed(Temporary):
+    """The join stops here: its manifest is to be signed elsewhere."""
+
+
 async def invite(
     node: Node,
     roles: Sequence[str],
@@ -98,9 +102,11 @@ async def add_node(
     owner_key: str | None = None,
     addresses: Sequence[str] | None = None,
     replaces: str | None = None,
+    proposal: str | None = None,
 ) -> Any:
     """Sign a manifest that makes the inviting node a member, in the place of `replaces` if that is given, and have it
-    take it. Returns once it has.
+    take it. Returns once it has. With a file for a proposal the manifest is only written there; once it was signed and
+    is in effect, the same again has the node take it.
     """
     store = node.stores.named(name)
     offer = lines.decode_line(invitation)
@@ -110,7 +116,9 @@ async def add_node(
         raise Refused(f"{keys!r} says not which keys", f"one of {', '.join(handover.CHOICES)}")
     if "client" not in offer.roles:
         keys = "none"  # what is no client has no use for them
-    owner, held = await governing.unlocked(node, store, passphrase_file, passphrase, owner_key, keys=keys != "none")
+    owner, held = await governing.unlocked(
+        node, store, passphrase_file, passphrase, owner_key, keys=keys != "none", proposal=proposal
+    )
     names = governing.known_names(store, held)
     old = await _replaced(node, store, names, replaces)
     identities = handover.chosen(held, store.manifest, keys) if held is not None and keys != "none" else ()
@@ -124,8 +132,9 @@ async def add_node(
         sealed = handover.sealed(store.id, identities, about.keys) if identities else b""
         called = membership.fresh_name(names, offer.node, about.name)
         fresh = names.with_node(offer.node, called, cast(Keys, keys)) if names is not None else None
-        document = await _pending(node, store, offer, owner, partial(changed, about=about, names=fresh))
-        documents = [*store.documents, document] if document not in store.documents else store.documents
+        again = fresh is None or fresh == names
+        document = await _pending(node, store, offer, owner, partial(changed, about=about, names=fresh), again)
+        documents = store.documents if document is None or document in store.documents else [*store.documents, document]
         return Showing(documents, sealed, store.name if "client" in offer.roles else "")
 
     async with store.governing:
@@ -136,9 +145,11 @@ async def add_node(
             raise Temporary(
                 "the inviting node did not answer in time", "run this again: the same invitation and manifest serve"
             ) from error
+        except Proposed:
+            return {"name": store.name, "proposal": proposal}
         document = await node.rows.get(PENDING, offer.id.hex())
-        assert document is not None
-        await governing.take(node, store, document)
+        if document is not None:
+            await governing.take(node, store, document)
     member = store.authority.member(offer.node)
     return {
         "node": offer.node.hex(),
@@ -179,12 +190,22 @@ async def _replaced(
     return old.node, await membership.cuts(node, store, old.node)
 
 
-async def _pending(node: Node, store: Store, offer: Invitation, owner: bytes, change: governing.Change) -> bytes:
-    """The manifest with the node in it; the one that was signed before, if this is another try that still fits."""
+async def _pending(
+    node: Node, store: Store, offer: Invitation, owner: governing.OwnerKey, change: governing.Change, again: bool
+) -> bytes | None:
+    """The manifest with the node in it; the one that was signed before, if this is another try that still fits; None
+    where the node is in what is in effect, just so. `again`: it has its name already.
+    """
     known = await node.rows.get(PENDING, offer.id.hex())
     if known is not None and known in store.documents:
         return known
     wanted = governing.child(store, change)
+    if again and not governing.differs(replace(store.manifest, names=b""), replace(wanted, names=b"")):
+        await node.rows.put(PENDING, {offer.id.hex(): None})
+        return None
+    if isinstance(owner, governing.Elsewhere):
+        await governing.propose(store, wanted, owner)
+        raise Proposed("what its owner has to sign first is not signed", "sign the proposal")
     if known is not None and _same(parse(known), wanted):
         return known
     document = governing.signed(wanted, owner)

@@ -46,7 +46,13 @@ async def remove_node(
         return rotation.exchanged(manifest, held, made, moment) if made and held is not None else manifest
 
     await governing.govern(node, store, change, owner=owner)
-    told = {**_told(store, names, gone), "state": "removed", "logs": len(ends), "reads": read, "exchanged": len(made)}
+    told = {
+        **_told(store, names, gone, by),
+        "state": "removed",
+        "logs": len(ends),
+        "reads": read,
+        "exchanged": len(made),
+    }
     return told if kit is None else {**told, "kit": kit}
 
 
@@ -70,7 +76,7 @@ async def suspend_node(node: Node, name: str, member: str, by: Mapping[str, str]
     ends = await membership.cuts(node, store, known.node)
     change = partial(membership.suspended, member=known.node, ends=ends)
     await governing.govern(node, store, change, owner=owner)
-    return {**_told(store, names, known), "state": "suspended", "logs": len(ends)}
+    return {**_told(store, names, known, by), "state": "suspended", "logs": len(ends)}
 
 
 async def resume_node(node: Node, name: str, member: str, by: Mapping[str, str] | None = None) -> Any:
@@ -83,7 +89,7 @@ async def resume_node(node: Node, name: str, member: str, by: Mapping[str, str] 
     if known.roles or before is None:
         raise Refused(f"{member} is not suspended", f"`mesyx store show {store.name}` shows what each node may do")
     await governing.govern(node, store, partial(membership.resumed, before=before), owner=owner)
-    return {**_told(store, names, known), "state": "resumed", "roles": sorted(before.roles)}
+    return {**_told(store, names, known, by), "state": "resumed", "roles": sorted(before.roles)}
 
 
 def reads(store: Store, names: Names | None, member: Member) -> list[str]:
@@ -106,8 +112,9 @@ def _other(node: Node, store: Store, names: Names | None, said: str, verb: str) 
     return member
 
 
-def _told(store: Store, names: Names | None, member: Member) -> dict[str, Any]:
+def _told(store: Store, names: Names | None, member: Member, by: Mapping[str, str] | None) -> dict[str, Any]:
     return {
+        **({"proposal": by["proposal"]} if by and "proposal" in by else {}),
         "name": store.name,
         "node": member.node.hex(),
         "node_name": membership.called(names, member.node),

@@ -119,7 +119,8 @@ async def merge(node: Node, name: str, by: Mapping[str, str] | None = None) -> A
     names = governing.joined_names(store, held)
     joined = store.authority.joined
     await governing.govern(node, store, lambda _: governing.named(joined, names), owner=owner)
-    return {"name": store.name, "manifest": store.manifest.number}
+    only = {"proposal": by["proposal"]} if by and "proposal" in by else {}
+    return {"name": store.name, "manifest": store.manifest.number, **only}
 
 
 async def _caught_up(node: Node, store: Store, lost: bytes) -> None:
