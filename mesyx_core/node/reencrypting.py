@@ -1,4 +1,5 @@
-"""Re-encryption by schedule: what a policy keeps no longer under a short-term key goes to the long-term one.
+"""Re-encryption by schedule: what a policy keeps no longer under a short-term key goes to the long-term one. What is
+under a strict keyset does not: it is to be gone with its key.
 
 Any client that can open a keyset can do it. One without the long-term key leaves it to those who have it for some
 hours first: they can look into what they have sealed, and the old seals are purged by nobody else.
@@ -79,7 +80,7 @@ class Reencrypting:
         for keyset in roster.keysets:
             if keyset.end is None or not over(roster, keyset, now):
                 continue
-            if roster.due(keyset, now):
+            if roster.due(keyset, now) and not roster.strict(keyset):
                 await self._due(account, roster, keyset, into, now)
             elif not await work.left(keyset):  # another client has seen to it
                 await work.fold(keyset, into)

@@ -81,8 +81,15 @@ class Roster:
 
     def short(self, keyset: Keyset) -> frozenset[str]:
         """Its recipients that are in no keyset without an end: what a short-term client has, and what is destroyed."""
-        endless = {one for each in self.keysets if each.end is None for one in each.recipients}
-        return frozenset(keyset.recipients) - endless
+        return frozenset(keyset.recipients) - self._endless
+
+    def strict(self, keyset: Keyset) -> bool:
+        """Whether no long-term key opens it: what is sealed to it is gone with its short-term key."""
+        return self._endless.isdisjoint(keyset.recipients)
+
+    @property
+    def _endless(self) -> frozenset[str]:
+        return frozenset(one for each in self.keysets if each.end is None for one in each.recipients)
 
     def held_by(self, node: bytes) -> frozenset[str]:
         """The recipients whose private keys a client may have been given."""
@@ -90,8 +97,7 @@ class Roster:
         if keys == "none":
             return frozenset()
         every = frozenset(one for each in self.keysets for one in each.recipients)
-        endless = frozenset(one for each in self.keysets if each.end is None for one in each.recipients)
-        return frozenset(self.clients) | (every if keys == "all" else every - endless)
+        return frozenset(self.clients) | (every if keys == "all" else every - self._endless)
 
     # --- policy -------------------------------------------------------------------------------------------------------
 

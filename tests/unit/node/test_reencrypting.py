@@ -100,6 +100,17 @@ async def rows(cluster: Cluster) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in await cluster.alice.ask("keyset.list", store=STORE)}
 
 
+async def under(cluster: Cluster, policy: str) -> None:
+    """Put the store under a policy; returns once the gateway seals by it."""
+    await cluster.alice.ask("keyset.policy", store=STORE, text=policy)
+    wanted = running(cluster.alice).stores.named(STORE).manifest
+
+    async def known() -> bool:
+        return any(store.manifest == wanted for store in running(cluster.bob).stores)
+
+    await until(known)
+
+
 async def test_a_retired_keyset_is_resealed_by_hand_and_its_old_seals_go_everywhere(cluster: Cluster) -> None:
     await deliver(cluster, 1, 2, 3)
     await cluster.read(3)
@@ -132,7 +143,7 @@ async def test_a_retired_keyset_is_resealed_by_hand_and_its_old_seals_go_everywh
 
 
 async def test_what_is_due_goes_by_itself(cluster: Cluster, turned: Clock) -> None:
-    await cluster.alice.ask("keyset.policy", store=STORE, text="daily keep 1")
+    await under(cluster, "daily keep 1")
     await deliver(cluster, 1, 2)
     await cluster.read(2)
     turned.ahead += timedelta(days=2, hours=1)
@@ -154,6 +165,22 @@ async def test_what_is_due_goes_by_itself(cluster: Cluster, turned: Clock) -> No
     assert {(row["sealed"], row["there"]) for row in await cluster.alice.ask("keyset.reseal", store=STORE)} == {(0, 0)}
 
 
+async def test_what_no_long_term_key_opens_is_not_saved_by_schedule(cluster: Cluster, turned: Clock) -> None:
+    await under(cluster, "daily keep 1 strict")
+    await deliver(cluster, 1)
+    await cluster.read(1)
+    turned.ahead += timedelta(days=3)
+    await running(cluster.bob).reencrypting.round()
+    await deliver(cluster, 2)
+    await cluster.read(2)
+    await running(cluster.alice).reencrypting.round()
+    assert await held(cluster.alice, Kind.RESEAL) == []
+    due = [name for name, row in (await rows(cluster)).items() if row["state"] == "due" and row["epochs"]]
+    assert len(due) == 1
+    [row] = await cluster.alice.ask("keyset.reseal", store=STORE, source=due[0])
+    assert row["sealed"] == 1
+
+
 async def test_without_a_running_open_client_it_says_what_to_do(cluster: Cluster) -> None:
     with pytest.raises(Refused, match="no private keys"):
         await cluster.bob.ask("keyset.reseal", store=next(iter(running(cluster.bob).stores)).name)
@@ -166,7 +193,7 @@ async def test_a_phone_loses_what_is_due_and_keeps_what_is_not(
     cluster: Cluster, turned: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reencrypting, "SLACK", 0)
-    await cluster.alice.ask("keyset.policy", store=STORE, text="daily keep 1")
+    await under(cluster, "daily keep 1")
     async with cluster.another("phone", "client", "exchange") as phone:
         offer = await phone.ask("node.invite", roles=["client", "exchange"], passphrase=PASSPHRASE)
         await cluster.alice.ask(

@@ -70,6 +70,7 @@ def test_the_long_term_recipients_are_in_every_keyset_but_strict_ones() -> None:
     by_name = {roster.label(each): each for each in roster.coming(NOW)}
     assert LONG.recipient in by_name["normal:2026-W48"].recipients
     assert len(by_name["high:2026-11"].recipients) == 1
+    assert [name for name, each in by_name.items() if roster.strict(each)] == ["high:2026-11"]
     assert under(roster, "normal: weekly; high: monthly strict", ahead=0).keysets == roster.keysets
 
 
