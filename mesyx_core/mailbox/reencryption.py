@@ -19,7 +19,6 @@ from mesyx_core.mailbox.seeds import Seal, SeedLocked, SeedUnknown, SeedWrong, o
 from mesyx_core.record.entry import Kind, Origin, decode_header, entry_id
 from mesyx_core.record.marks import Reseal, purges
 from mesyx_core.record.payloads import Target
-from mesyx_core.vault import age
 from mesyx_core.vault.keyset import Keyset
 
 if TYPE_CHECKING:
@@ -71,32 +70,40 @@ class Reencryption:
             waiting = [epoch for epoch in epochs if not epoch.there]
             ready = [epoch for epoch in waiting if epoch.closed or self._over(epoch.origin)]
             sealed = 0
-            for at in range(0, len(ready), BATCH):
-                made = await asyncio.to_thread(self._seal, ready[at : at + BATCH], into)
-                found = [payload for payload in made if payload is not None]
-                sealed += len(found)
-                if found:
-                    written = await self._account.writer.marks([(Kind.RESEAL, payload) for payload in found])
-                    await self._account.feed.reached(written)
-                tell(at + len(made), len(ready))
+            batches = [ready[at : at + BATCH] for at in range(0, len(ready), BATCH)]
+            sealing = self._sealing(batches, 0, into)
+            for number, batch in enumerate(batches):
+                made, sealing = await sealing, self._sealing(batches, number + 1, into)  # while these are written
+                try:
+                    if made:
+                        written = await self._account.writer.marks([(Kind.RESEAL, payload) for payload in made])
+                        await self._account.feed.reached(written)
+                except BaseException:
+                    sealing.cancel()
+                    raise
+                sealed += len(made)
+                tell(number * BATCH + len(batch), len(ready))
+            await sealing
             there, running = len(epochs) - len(waiting), len(waiting) - len(ready)
             return Resealed(sealed, there, running, len(ready) - sealed)
 
     def _over(self, origin: int) -> bool:
         return self._account.journal.over(self._origin(origin))
 
-    def _seal(self, epochs: Sequence[_Epoch], into: Keyset) -> list[bytes | None]:
-        """Reseal payloads; None for an epoch that cannot be opened here."""
-        made: list[bytes | None] = []
+    def _sealing(self, batches: Sequence[Sequence[_Epoch]], number: int, into: Keyset) -> asyncio.Task[list[bytes]]:
+        batch = batches[number] if number < len(batches) else ()
+        return asyncio.create_task(asyncio.to_thread(self._seal, batch, into))
+
+    def _seal(self, epochs: Sequence[_Epoch], into: Keyset) -> list[bytes]:
+        """Reseal payloads of those that can be opened here."""
+        made: list[bytes] = []
         for epoch in epochs:
             try:
-                seed = self._account.seeds.seed(epoch.origin, epoch.number)
+                seal = self._account.seeds.reseal(epoch.origin, epoch.number, into)
             except (SeedLocked, SeedUnknown, SeedWrong):
-                made.append(None)
                 continue
             node, incarnation = self._account.ledger.nodes[epoch.origin]
-            file = age.encrypt(seed, into.recipients)
-            made.append(Reseal(node, incarnation, epoch.number, _target(into), file).encode())
+            made.append(Reseal(node, incarnation, epoch.number, *seal).encode())
         return made
 
     # --- the old seals ------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from mesyx_core.record.payloads import Epoch, Target
 from mesyx_core.vault import age
 from mesyx_core.vault.authority import Authority
 from mesyx_core.vault.epoch import LEAVES, SEED_SIZE, SeedReader, commitment
+from mesyx_core.vault.keyset import Keyset
 from mesyx_core.vault.seal import Context, SealError, open_, open_known
 
 _HELD: Final = 4096
@@ -72,6 +73,7 @@ class Seeds:
         self._keysets = Keysets(authority)
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[int, int], _Known] = OrderedDict()
+        self._made: set[tuple[int, int, Seal]] = set()
 
     def unlock(self, identities: Sequence[age.Identity]) -> None:
         """Use these identities from now on."""
@@ -115,6 +117,9 @@ class Seeds:
 
     def check(self, origin: int, number: int, seal: Seal) -> Verdict:
         """Whether a seal holds the seed that an epoch committed to. Raises SeedUnknown."""
+        if (origin, number, seal) in self._made:
+            self._made.discard((origin, number, seal))
+            return "good"
         stored = self._stored(origin, number)
         if stored is None:
             raise SeedUnknown
@@ -126,13 +131,17 @@ class Seeds:
             return "locked"
         return "good" if self._fits(origin, number, stored.commitment, seed) else "wrong"
 
-    def seed(self, origin: int, number: int) -> bytes:
-        """An epoch's seed, by any seal that opens here. Raises SeedUnknown, SeedLocked, SeedWrong."""
+    def reseal(self, origin: int, number: int, into: Keyset) -> Seal:
+        """An epoch's seed, opened by any seal, sealed to another keyset: one that `check` need not open to know. Raises
+        SeedUnknown, SeedLocked, SeedWrong."""
         stored = self._stored(origin, number)
         if stored is None:
             raise SeedUnknown
         _, seed = self._first(origin, number, stored)
-        return seed
+        seal = Seal(Target("keyset", into.id), age.encrypt(seed, into.recipients))
+        if self.opens(seal.target):
+            self._made.add((origin, number, seal))
+        return seal
 
     def opens(self, target: Target) -> bool:
         """Whether an identity here is one of a keyset's."""
@@ -160,17 +169,15 @@ class Seeds:
 
     def _stored(self, origin: int, number: int) -> _Sealed | None:
         with self._ledger.database.read() as db:
-            row = db.execute(
-                "SELECT commitment FROM epoch WHERE origin = ? AND number = ?", (origin, number)
-            ).fetchone()
-            if row is None:
-                return None
-            seals = db.execute(
-                "SELECT s.target, s.target_id, s.sealed FROM seal s JOIN epoch e USING (origin, number) "
-                "WHERE s.origin = ? AND s.number = ? ORDER BY s.entry != e.entry, s.entry",
+            rows = db.execute(
+                "SELECT e.commitment, s.target, s.target_id, s.sealed FROM epoch e LEFT JOIN seal s "
+                "ON s.origin = e.origin AND s.number = e.number WHERE e.origin = ? AND e.number = ? "
+                "ORDER BY s.entry != e.entry, s.entry",
                 (origin, number),
             ).fetchall()
-        return _Sealed(row[0], [Seal(Target(kind, id), file) for kind, id, file in seals])
+        if not rows:
+            return None
+        return _Sealed(rows[0][0], [Seal(Target(kind, id), file) for _, kind, id, file in rows if file is not None])
 
     def _keep(self, origin: int, number: int, sealed: _Sealed) -> _Known:
         try:
