@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -22,6 +22,7 @@ from mesyx_core.node import verbs
 from mesyx_core.node.core import Node
 from mesyx_core.node.home import create
 from mesyx_core.node.run import serve
+from mesyx_core.node.stores import Store
 from mesyx_core.plugins import Registry
 from mesyx_core.testing.network import BadNetwork
 from mesyx_core.testing.samples import ADDRESS, mail, whole
@@ -96,10 +97,26 @@ class Host:
     stop: anyio.Event = field(default_factory=anyio.Event)
     ended: anyio.Event = field(default_factory=anyio.Event)
 
+    @property
+    def state(self) -> Path:
+        """Its state folder, as `create` makes it."""
+        return self.file.parent / "state"
+
+    @property
+    def running(self) -> Node:
+        """The node, while it runs."""
+        assert self.node is not None, f"{self.name} does not run"
+        return self.node
+
+    @property
+    def store(self) -> Store:
+        """The first of its stores."""
+        return next(iter(self.running.stores))
+
     async def ask(self, verb: str, **arguments: Any) -> Any:
         """What a command would be answered."""
-        assert self.node is not None, f"{self.name} does not run"
-        return [part async for part in verbs.perform(self.node, verb, arguments)][-1]["result"]
+        async with aclosing(verbs.perform(self.running, verb, arguments)) as parts:  # type: ignore[type-var]
+            return [part async for part in parts][-1]["result"]
 
     async def start(self, tasks: TaskGroup) -> None:
         """Run it, from its `ready` on."""
@@ -158,9 +175,8 @@ class Cluster:
 
     async def deliver(self, body: bytes, recipient: str = ADDRESS, **draft: Any) -> Verdict:
         """Let a message come in at Bob's; what is said of it."""
-        assert self.bob.node is not None
         message: Message = mail(b"", recipients=(), **draft)
-        async with self.bob.node.intake.deliver(message) as delivery:
+        async with self.bob.running.intake.deliver(message) as delivery:
             verdict = await delivery.recipient(recipient)
             if verdict.word == "reject":
                 return verdict
@@ -171,8 +187,7 @@ class Cluster:
     @property
     def view(self) -> View:
         """Alice's store, as her programs see it."""
-        assert self.alice.node is not None
-        return self.alice.node.stores.named(STORE).view()
+        return self.alice.running.stores.named(STORE).view()
 
     async def read(self, count: int, mailbox: str = "INBOX") -> list[bytes]:
         """The messages of one of Alice's mailboxes, once there are so many."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,18 +15,16 @@ import pytest
 from anyio.abc import TaskGroup
 from pydantic import BaseModel, ConfigDict
 
-from mesyx_core.api import Bytes, Context, Egress, Message, Outcome, Provider, Temporary, hookimpl
+from mesyx_core.api import Bytes, Context, Egress, Message, Outcome, Provider, Temporary
 from mesyx_core.journal import Journal
-from mesyx_core.node import core, home, mailboxes, outgoing, verbs
-from mesyx_core.node.core import Node
-from mesyx_core.node.run import serve
-from mesyx_core.node.stores import Store
+from mesyx_core.node import core, home, mailboxes, outgoing
 from mesyx_core.pipeline import Content, ToDay
 from mesyx_core.plugins import Registry
 from mesyx_core.record import content, payloads
 from mesyx_core.record import outgoing as record
 from mesyx_core.record.entry import Kind, Origin, decode_header
 from mesyx_core.record.outgoing import Day, Fate, Receipt, Recipients, Request
+from mesyx_core.testing.cluster import Host, Plugin
 from mesyx_core.vault import age, seal
 from mesyx_core.vault.epoch import SeedReader
 
@@ -110,68 +108,6 @@ class Wire:
         return replace(message, direction="in", sender="", body=Bytes("".join([head, *lines]).encode()))
 
 
-class Plugin:
-    """What an entry point would name."""
-
-    def __init__(self, *egresses: Provider) -> None:
-        self._egresses = list(egresses)
-
-    @hookimpl
-    def mesyx_egresses(self) -> list[Provider]:
-        return self._egresses
-
-
-@dataclass
-class Host:
-    """One node: its folder, and the node while it runs."""
-
-    file: Path
-    registry: Registry
-    node: Node | None = None
-    stop: anyio.Event = field(default_factory=anyio.Event)
-    ended: anyio.Event = field(default_factory=anyio.Event)
-
-    @property
-    def state(self) -> Path:
-        return self.file.parent / "state"
-
-    @property
-    def running(self) -> Node:
-        assert self.node is not None
-        return self.node
-
-    @property
-    def store(self) -> Store:
-        return next(iter(self.running.stores))
-
-    async def ask(self, verb: str, **arguments: Any) -> Any:
-        async with aclosing(verbs.perform(self.running, verb, arguments)) as answers:  # type: ignore[type-var]
-            return [answer async for answer in answers][-1]["result"]
-
-    async def start(self, tasks: TaskGroup) -> None:
-        ready, self.stop, self.ended = anyio.Event(), anyio.Event(), anyio.Event()
-
-        def up(node: Node) -> None:
-            self.node = node
-            ready.set()
-
-        async def run() -> None:
-            try:
-                await serve(self.file, ready=up, stop=self.stop, registry=self.registry)
-            finally:
-                self.node = None
-                self.ended.set()
-
-        tasks.start_soon(run)
-        with anyio.fail_after(PATIENCE):
-            await ready.wait()
-
-    async def end(self) -> None:
-        self.stop.set()
-        with anyio.fail_after(PATIENCE):
-            await self.ended.wait()
-
-
 class World:
     """The two hosts, what the gateway sent, and the time. More hosts can be made of copies."""
 
@@ -180,14 +116,14 @@ class World:
         self.clock = clock
         self.wire = Wire()
         self.registry = Registry(
-            beside={"wire": Plugin(self.wire.provider("mail", "mail"), self.wire.provider("chat", "chat"))}
+            beside={"wire": Plugin(egress=[self.wire.provider("mail", "mail"), self.wire.provider("chat", "chat")])}
         )
         self.gateway = self.host("gateway")
         self.client = self.host("client")
         self.tasks: TaskGroup
 
     def host(self, name: str) -> Host:
-        return Host(self.folder / name / "mesyx.toml", self.registry)
+        return Host(name, self.folder / name / "mesyx.toml", self.registry)
 
     def copy(self, host: Host, name: str, sections: Callable[[str], str] = lambda text: text) -> Host:
         """Another host with the same state, as a backup or a clone has it. Stop it first, or copy as a thief does."""
