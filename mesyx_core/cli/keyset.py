@@ -13,7 +13,7 @@ from mesyx_core.cli.command import absolute, ask, command, emit, settings
 from mesyx_core.cli.passphrase import given_passphrase
 from mesyx_core.cli.run import PASSPHRASE
 from mesyx_core.cli.show import plain, table
-from mesyx_core.cli.signing import signing
+from mesyx_core.cli.signing import proposed, signing
 from mesyx_core.cli.values import Name
 
 STORE = click.argument("store", metavar="STORE", type=Name())
@@ -80,6 +80,8 @@ def policy(store: str, text: str | None, ahead: int | None, by: Mapping[str, str
 
 
 def _policy(result: Mapping[str, Any]) -> str:
+    if waits := proposed(result):
+        return "\n".join(waits)
     lines = [plain(result["policy"]), f"{result['ahead']} periods ahead"] if result["policy"] else ["no policy"]
     if result.get("periods_left") is not None:
         lines.append(f"keysets for {max(0, int(result['periods_left']))} coming periods")
@@ -87,7 +89,8 @@ def _policy(result: Mapping[str, Any]) -> str:
 
 
 def _changes(result: Mapping[str, Any]) -> list[str]:
-    return [f"{word}: {plain(result[word])}" for word in ("made", "closed") if result.get(word)]
+    """What was done, or what is to be signed for it."""
+    return proposed(result) or [f"{word}: {plain(result[word])}" for word in ("made", "closed") if result.get(word)]
 
 
 @command("mesyx keyset add alice 'high: 2026 keep 2' --recipients-file offline.txt", group=keyset, table=True)
@@ -122,7 +125,11 @@ def add(
     """
     listed = [*recipients, *(_recipients(recipients_file) if recipients_file is not None else ())]
     given = {"frame": period, "recipients": listed, "hybrid": hybrid, "fallback": fallback, "keyset_name": keyset_name}
-    emit(ask("keyset.add", {"store": store, **given, "by": by}), table)
+    emit(ask("keyset.add", {"store": store, **given, "by": by}), _added)
+
+
+def _added(result: Mapping[str, Any]) -> str:
+    return "\n".join(proposed(result)) or table(result["keysets"])
 
 
 def _recipients(path: Path) -> list[str]:

@@ -120,7 +120,13 @@ async def set_policy(
         **_policy(after),
         "made": _labels(after, set(after.keysets) - set(before.keysets)),
         "closed": _labels(after, [each for each in after.keysets if each.id in after.closed - before.closed]),
+        **_proposal(held, by),
     }
+
+
+def _proposal(store: Store, by: Mapping[str, str] | None) -> dict[str, Any]:
+    """Where what was said waits to be signed, if it does."""
+    return {"name": store.name, "proposal": by["proposal"]} if by and "proposal" in by else {}
 
 
 async def _secrets(node: Node, store: Store, by: Mapping[str, str]) -> Secrets:
@@ -183,10 +189,11 @@ async def add(
         return current
 
     after = await keysets.publish(node, held, hand, added, fresh)
-    return [
+    rows = [
         {"name": after.label(keyset), "id": keyset.id.hex(), "from": keyset.start, "until": keyset.end}
         for keyset, _ in made
     ]
+    return {"keysets": rows, **_proposal(held, by)}
 
 
 def _kind(roster: Roster, frame: Frame | None, hybrid: bool | None) -> bool:
@@ -244,6 +251,7 @@ async def retire(
     return {
         "closed": _labels(after, [each for each in after.keysets if each.id in ids]),
         "made": _labels(after, set(after.keysets) - set(roster.keysets)),
+        **_proposal(held, by),
     }
 
 

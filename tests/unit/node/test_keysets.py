@@ -17,6 +17,8 @@ from mesyx_core.node.stores import Store
 from mesyx_core.testing.cluster import PASSPHRASE, STORE, Cluster, alice_and_bob
 from mesyx_core.vault import age
 from mesyx_core.vault.keyset import key_id
+from mesyx_core.vault.manifest import sign
+from mesyx_core.vault.proposal import read_proposal
 from mesyx_core.vault.roster import Roster
 from tests.unit.node.quick import quick_passphrases
 
@@ -211,9 +213,8 @@ async def test_without_the_owner_key_people_are_told_before_keysets_run_out(clus
 
 async def test_a_keyset_is_added_for_recipients_made_elsewhere(cluster: Cluster, tmp_path: Path) -> None:
     offline = age.generate()
-    [added] = await cluster.alice.ask(
-        "keyset.add", store=STORE, frame="high: 2099 keep 2", recipients=[offline.recipient]
-    )
+    said = await cluster.alice.ask("keyset.add", store=STORE, frame="high: 2099 keep 2", recipients=[offline.recipient])
+    [added] = said["keysets"]
     assert added["name"] == "high:2099"
     row = (await listed(cluster))["high:2099"]
     assert sorted((key["sort"], key["here"]) for key in row["keys"]) == [("long-term", True), ("short-term", False)]
@@ -236,7 +237,8 @@ async def test_keys_of_no_keyset_are_not_imported(cluster: Cluster, tmp_path: Pa
 async def test_a_classic_key_cannot_stand_beside_hybrid_ones(cluster: Cluster) -> None:
     with pytest.raises(Refused, match="all hybrid or all classic"):
         await cluster.alice.ask("keyset.add", store=STORE, frame="2099", hybrid=False)
-    [added] = await cluster.alice.ask("keyset.add", store=STORE, frame="2099 strict", hybrid=False, keyset_name="old")
+    said = await cluster.alice.ask("keyset.add", store=STORE, frame="2099 strict", hybrid=False, keyset_name="old")
+    [added] = said["keysets"]
     assert added["name"] == "old"
     [key] = (await listed(cluster))["old"]["keys"]
     assert (key["hybrid"], key["here"]) == (False, True)
@@ -305,6 +307,22 @@ async def test_only_who_has_the_passphrase_changes_a_store_that_is_locked(cluste
     rows = await cluster.alice.ask("keyset.list", store=STORE)
     assert {row["state"] for row in rows} == {"current", "future", "closed"}
     assert all(key["here"] for row in rows for key in row["keys"])
+
+
+async def test_with_the_owner_key_elsewhere_a_policy_is_proposed_signed_and_taken(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    node, store = alice(cluster)
+    before, file = store.manifest, tmp_path / "weekly"
+    said = await cluster.alice.ask("keyset.policy", store=STORE, text="weekly", by={"proposal": str(file)})
+    assert (len(said["made"]), said["proposal"], said["name"]) == (9, str(file), STORE)
+    assert store.manifest is before
+    proposal = read_proposal(file.read_text())
+    document = sign(proposal.manifest, await governing.owner_key(node, store))
+    await governing.take(node, store, document)
+    rows = await listed(cluster)
+    assert rows[said["made"][0]]["state"] == "current"
+    assert all(key["here"] for row in rows.values() for key in row["keys"])
 
 
 async def test_a_gateway_changes_nothing(cluster: Cluster) -> None:
