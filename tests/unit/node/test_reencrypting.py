@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,16 @@ import anyio
 import pytest
 
 from mesyx_core.api import Locked, Refused
+from mesyx_core.journal import Journal
 from mesyx_core.node import core, keysets, mailboxes, reencrypting
 from mesyx_core.node.core import Node
-from mesyx_core.record.entry import Kind, Origin, decode_header
+from mesyx_core.record.entry import Entry, Kind, Origin, decode_header
+from mesyx_core.record.marks import decode_reseal
+from mesyx_core.record.payloads import decode_epoch
 from mesyx_core.testing.cluster import PASSPHRASE, STORE, Cluster, Host, alice_and_bob
 from mesyx_core.testing.samples import whole
 from mesyx_core.vault import age
+from mesyx_core.vault.roster import Roster
 
 pytestmark = pytest.mark.anyio
 PATIENCE = 30
@@ -220,5 +225,88 @@ async def bodies(host: Host, count: int) -> None:
         boxes = await view.mailboxes(["INBOX"])
         found = [await whole(b) async for some in view.content(boxes[0].id, ((1, 1 << 31),)) for _, b in some]
         return len(found) == count
+
+    await until(there)
+
+
+PERIODS = 5
+"""Days of the short form; MESYX_FULL makes it two years of 104 weeks with 3,000 mails."""
+FULL = bool(os.environ.get("MESYX_FULL"))
+
+
+async def test_over_the_years_a_phone_reads_its_window_and_a_laptop_all(
+    cluster: Cluster, turned: Clock, tmp_path: Path
+) -> None:
+    word, days, periods, each = ("weekly", 7, 104, 29) if FULL else ("daily", 1, PERIODS, 2)
+    await cluster.alice.ask("keyset.policy", store=STORE, text=f"{word} keep 1")
+    async with cluster.another("phone", "client", "exchange") as phone:
+        offer = await phone.ask("node.invite", roles=["client", "exchange"], passphrase=PASSPHRASE)
+        await cluster.alice.ask(
+            "store.add_node", name=STORE, invitation=offer["invitation"], keys="short", passphrase=PASSPHRASE
+        )
+        await phone.ask("store.unlock", name=STORE, passphrase=PASSPHRASE)
+        for period in range(periods):
+            await deliver(cluster, *range(period * each, period * each + each))
+            await cluster.read((period + 1) * each)
+            await running(cluster.alice).upkeep.round()
+            await shared(cluster, phone)
+            turned.ahead += timedelta(days=days)
+            await running(cluster.bob).reencrypting.round()
+
+            async def settled(count: int = period + 1) -> bool:
+                for host in (cluster.alice, phone):
+                    await running(host).reencrypting.round()
+                found = await held(phone, Kind.EPOCH, Kind.RESEAL)
+                return found.count((Kind.EPOCH, False)) >= count - 2 and found.count((Kind.RESEAL, True)) >= count - 2
+
+            await until(settled)
+        assert len(await cluster.read(periods * each)) == periods * each
+        secrets = running(phone).stores.named(STORE).secrets
+        assert secrets is not None
+        identities, file = secrets.keys(), phone.file
+    # A thief with the phone's disk and all keys that are on it.
+    opened: set[int] = set()
+    async with Journal.open(file.parent / "state" / "journal") as journal:
+        for store, _ in await journal.stores():
+            for head in await journal.heads(store):
+                origin = Origin(store, head.node, head.incarnation)
+                for _, entry in await journal.entries(origin, 0, max_bytes=1 << 30, max_count=1 << 20):
+                    opened |= _opens(origin, entry, identities)
+    reading = {number for number in opened if number}
+    assert reading <= {periods, periods - 1, periods - 2}
+    assert periods in reading
+
+
+def _opens(origin: Origin, entry: Entry, identities: Sequence[age.Identity]) -> set[int]:
+    """The epoch of a gateway's that an entry gives these keys, if any: one for each period."""
+    header = decode_header(entry.header)
+    if entry.payload is None or header.kind not in (Kind.EPOCH, Kind.RESEAL):
+        return set()
+    if header.kind == Kind.EPOCH:
+        epoch = decode_epoch(entry.payload)
+        number, file, target = header.epoch, epoch.file, epoch.target
+    else:
+        reseal = decode_reseal(entry.payload)
+        number, file, target = reseal.number, reseal.file, reseal.target
+    if target.kind != "keyset":
+        return set()
+    try:
+        age.decrypt(file, identities)
+    except age.NoMatch:
+        return set()
+    return {number}
+
+
+async def shared(cluster: Cluster, phone: Host) -> None:
+    """Return once the phone has the keys of all coming periods."""
+
+    async def there() -> bool:
+        [ours], theirs = running(cluster.alice).stores, running(phone).stores.named(STORE)
+        identities = theirs.secrets.keys() if theirs.secrets is not None else ()
+        roster = Roster.of(ours.manifest, identities)
+        have = {identity.recipient for identity in identities}
+        return theirs.manifest == ours.manifest and all(
+            have.intersection(roster.short(each)) for each in roster.keysets if roster.names.keyset(each.id).by_policy
+        )
 
     await until(there)
