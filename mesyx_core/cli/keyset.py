@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -179,6 +180,39 @@ def reseal(store: str, source: str | None, target: str | None) -> None:
 
 def _resealed(rows: Sequence[Mapping[str, Any]]) -> str:
     return table(rows) if rows else "no keyset is due"
+
+
+@command("mesyx keyset shred alice 2026-W40", group=keyset, table=True)
+@STORE
+@click.argument("name", metavar="KEYSET")
+@click.option("--insist", is_flag=True, help="Even if something speaks against it; says first what may be lost.")
+@click.option("--yes", is_flag=True, help="Do not ask at a terminal.")
+def shred(store: str, name: str, insist: bool, yes: bool) -> None:
+    """Destroy the private keys on this client that open KEYSET alone, and what the index knows of its messages.
+
+    Clients do so by themselves once a keyset is due, its epochs are re-encrypted, and every gateway has signed that it
+    is over. Its messages are gone from the mailboxes here; whoever has the long-term keys still reads them.
+    """
+    given = {"store": store, "name": name, "insist": insist}
+    if sys.stdin.isatty() and not yes:
+        case = ask("keyset.shred", {**given, "look": True})
+        if insist or not case["against"]:
+            click.echo(_at_stake(case), err=True)
+            click.confirm("Destroy them?", abort=True, err=True)
+    emit(ask("keyset.shred", given), _shredded)
+
+
+def _at_stake(case: Mapping[str, Any]) -> str:
+    lines = [f"{len(case['keys'])} private keys of {plain(case['keyset'])} will be destroyed here."]
+    lines += [f"Against it: {plain(one)}." for one in case["against"]]
+    if case["against"]:
+        who = "nobody" if case["lost_for_all"] else "only whoever has the long-term keys"
+        lines.append(f"What is sealed to {plain(case['keyset'])} alone, or comes so later, {who} will be able to read.")
+    return "\n".join(lines)
+
+
+def _shredded(case: Mapping[str, Any]) -> str:
+    return f"{len(case['keys'])} private keys of {plain(case['keyset'])} are destroyed"
 
 
 @command("mesyx keyset import alice offline-key.txt", group=keyset, name="import", table=True)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from pydantic import JsonValue
 
-from mesyx_core.api import Event, Message, View
+from mesyx_core.api import Changed, Event, Message, View
 from mesyx_core.journal import Journal
 from mesyx_core.mailbox import accounts, directory, schema
 from mesyx_core.mailbox.accounts import Noted
@@ -117,7 +117,8 @@ class Account:
             self.seeds = Seeds(store, self.ledger, identities, authority)
             generation = self.ledger.generation(random)
             self.shelf = Shelf(folder, generation, authority, identities, random, self._made_anew)
-            self.ledger.miss({target for target in self.ledger.keysets if not self.shelf.there(target)})
+            gone = {self.ledger.targets[row] for row in self.ledger.gone}
+            self.ledger.miss({each for each in self.ledger.keysets if each not in gone and not self.shelf.there(each)})
         except BaseException:
             database.close()
             raise
@@ -217,6 +218,55 @@ class Account:
         if row is not None:
             await self.reencryption.forget([row << SEQ | seq for seq in seqs])
             self.feed.retry("body")
+
+    async def shred(self, keyset: bytes) -> None:
+        """Destroy what the index knows of a keyset's messages and show them nowhere, for their key is to be destroyed.
+        Harmless to repeat. Raises Temporary."""
+        await self._vanish(self._shred, Target("keyset", keyset))
+
+    async def reappear(self) -> None:
+        """Show again what an identity opens that has come back. Raises Temporary."""
+        for target in [self.ledger.targets[row] for row in self.ledger.gone]:
+            if self.seeds.opens(target):
+                await self._vanish(self._unshred, target)
+                self.feed.retry("body", "locked")
+
+    async def _vanish(self, work: Callable[[Target], tuple[int, list[Changed]]], target: Target) -> None:
+        modseq, changed = await self.feed.alone(work, target)
+        self.reader.forget()
+        if changed:
+            self.news.publish(modseq, changed)
+
+    def _shred(self, target: Target) -> tuple[int, list[Changed]]:
+        found = self.ledger.vanish(target)
+        self.shelf.destroy(target)
+        return found
+
+    def _unshred(self, target: Target) -> tuple[int, list[Changed]]:
+        self.ledger.miss({target})
+        return self.ledger.vanish(target, gone=False)
+
+    async def seeds_missing(self) -> int:
+        """Of how many epochs the seed, and with it whom it is sealed to, has not come yet."""
+
+        def work() -> int:
+            with self.ledger.database.read() as db:
+                row = db.execute("SELECT count(*) FROM pending p JOIN epoch e ON e.entry = p.entry").fetchone()
+            return int(row[0])
+
+        return await asyncio.to_thread(work)
+
+    async def epochs_running(self, keyset: bytes) -> set[bytes]:
+        """The nodes that may still seal more in an epoch of a keyset, as far as their logs are opened."""
+
+        def work() -> set[int]:
+            with self.ledger.database.read() as db:
+                sql = "SELECT DISTINCT s.origin FROM seal s JOIN epoch e USING (origin, number) "
+                where = "WHERE s.target = 'keyset' AND s.target_id = ? AND NOT e.closed"
+                return {row[0] for row in db.execute(sql + where, (keyset,))}
+
+        found = [origin_of(self.ledger, self.store, row << SEQ) for row in await asyncio.to_thread(work)]
+        return {origin.node for origin in found if not self.journal.over(origin)}
 
     async def accounts(self) -> list[Noted]:
         """The person's accounts on other networks."""

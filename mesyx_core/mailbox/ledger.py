@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
@@ -34,6 +35,8 @@ class Ledger:
         self.mailboxes: dict[bytes, int] = {}
         self.keysets: dict[Target, int] = {}
         self.targets: dict[int, Target] = {}
+        self.gone: frozenset[int] = frozenset()
+        """Rows of keysets whose keys are destroyed here: their messages are shown nowhere."""
         self.modseq = 1
         self.load()
         if not self.mailboxes:
@@ -56,6 +59,8 @@ class Ledger:
             self.keysets = {target: row for row, target in self.targets.items()}
             row = db.execute("SELECT value FROM meta WHERE key = 'modseq'").fetchone()
             self.modseq = row[0] if row else 1
+            row = db.execute("SELECT value FROM meta WHERE key = 'gone'").fetchone()
+            self.gone = frozenset(json.loads(row[0]) if row else ())
 
     def _found(self) -> None:
         with self.change() as change:
@@ -105,6 +110,20 @@ class Ledger:
             rows = (change.keyset(into), change.keyset(source))
             change.db.execute("UPDATE entry SET keyset = ? WHERE keyset = ?", rows)
             change.db.execute("UPDATE shown SET keyset = ? WHERE keyset = ?", rows)
+
+    def vanish(self, target: Target, gone: bool = True) -> tuple[int, list[Changed]]:
+        """Show the messages of a keyset nowhere, as if they had been expunged, or again, as if they had just come; what
+        that changed, as of which modification sequence. Flags and mailboxes stay what they are.
+        """
+        with self.change() as change:
+            row = change.keyset(target)
+            self.gone = self.gone | {row} if gone else self.gone - {row}
+            change.db.execute(
+                "INSERT OR REPLACE INTO meta (key, value) VALUES ('gone', ?)", (json.dumps(sorted(self.gone)),)
+            )
+            entries = change.db.execute("SELECT id FROM entry WHERE keyset = ? ORDER BY id", (row,))
+            change.touched.update(dict.fromkeys(found[0] for found in entries.fetchall()))
+        return change.modseq, change.changed
 
     def ref(self, entry: int) -> tuple[bytes, bytes, int]:
         """(node, incarnation, seq) of an entry."""

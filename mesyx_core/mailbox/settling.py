@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -18,6 +19,9 @@ _KEYS: Final = """
     UNION
     SELECT m.shown, d.key FROM temp.moved m JOIN entry e ON e.shown = m.shown AND e.shown != e.id
     JOIN dot d ON d.entry = e.id"""
+_GONE: Final = """
+    SELECT s.id FROM temp.moved m JOIN shown s ON s.id = m.shown
+    WHERE s.keyset IN (SELECT value FROM json_each(?))"""
 _PLACES: Final = """
     SELECT p.shown, p.mailbox, p.uid, p.flags FROM temp.moved m JOIN place p ON p.shown = m.shown"""
 
@@ -135,7 +139,15 @@ def _wanted(change: Change) -> dict[int, dict[int, int]]:
         if one not in places:
             places[one] = _places(change, [ledger.key_names[key] for key in one])
         wanted[group] = places[one]
-    return wanted
+    return {**wanted, **_gone(change)}
+
+
+def _gone(change: Change) -> dict[int, dict[int, int]]:
+    """Of the groups touched, those whose key is destroyed here: shown nowhere."""
+    if not change.ledger.gone:
+        return {}
+    rows = change.db.execute(_GONE, (json.dumps(sorted(change.ledger.gone)),))
+    return {group: {} for (group,) in rows.fetchall()}
 
 
 def _places(change: Change, keys: list[tuple[int, str]]) -> dict[int, int]:

@@ -52,6 +52,7 @@ from mesyx_core.node.room import Room
 from mesyx_core.node.rows import SealedRows
 from mesyx_core.node.secrets import passphrase
 from mesyx_core.node.sharing import Sharing
+from mesyx_core.node.shredding import Shredding
 from mesyx_core.node.sightings import Sightings
 from mesyx_core.node.stores import Stores, fit_name
 from mesyx_core.node.summary import Summaries
@@ -119,6 +120,7 @@ class Node:
         self.accounts = Accounts(self)
         self.purgings = Purgings(self)
         self.reencrypting = Reencrypting(self)
+        self.shredding = Shredding(self)
         self.events = Events(self)
         self.upkeep = Upkeep(self)
         self.sharing = Sharing(self)
@@ -257,6 +259,7 @@ class Node:
         self.upkeep.look()
         self.sharing.look()
         self.reencrypting.look()
+        self.shredding.look()
 
     async def _joined(self, joining: Joining) -> None:
         """A client made this node a member. Harmless to repeat; refuses when an address is another store's."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio.to_thread import run_sync
 
-from mesyx_core.api import Bytes, Message, Refused
+from mesyx_core.api import Bytes, Message, Refused, Temporary
 from mesyx_core.journal import Draft, Log, PendingBlob
 from mesyx_core.mailbox.account import Account
 from mesyx_core.mailbox.outbound import Part
@@ -154,6 +154,9 @@ class Mailboxes:
         added = await run_sync(self._node.keyring.add, store.id, texts)
         await self._node.sightings.back(store.id, added)
         self._use(store, lambda held: (*held, *texts))
+        if added and store.account is not None:
+            with suppress(Temporary):  # the feed does not run: no command of a node that does not either shows anything
+                await store.account.reappear()
         return added
 
     async def destroy_keys(self, store: Store, recipients: Iterable[str]) -> frozenset[bytes]:

@@ -95,6 +95,7 @@ class Reencrypting:
         folded = await work.fold(keyset, into)
         if done.sealed or folded or any(gone):
             log.info("a keyset was re-encrypted: %s", describe(done, gone))
+            self._node.shredding.look()
 
 
 def lasting(roster: Roster) -> Keyset | None:

@@ -117,6 +117,7 @@ async def _serve(node: Node, ready: Callable[[Node], None], stop: anyio.Event | 
             tasks.start_soon(node.accounts.run)
             tasks.start_soon(node.purgings.run)
             tasks.start_soon(node.reencrypting.run)
+            tasks.start_soon(node.shredding.run)
             tasks.start_soon(node.upkeep.run)
             tasks.start_soon(node.sharing.run)
             if stop is None:

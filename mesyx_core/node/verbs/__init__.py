@@ -29,6 +29,7 @@ from mesyx_core.node.verbs import (
     queue,
     recovery,
     reencryption,
+    shredding,
     stores,
     ways,
 )
@@ -69,6 +70,7 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         "keyset.add": keysets.add,
         "keyset.retire": keysets.retire,
         "keyset.reseal": reencryption.reseal,
+        "keyset.shred": shredding.shred,
         "keyset.import": keysets.import_,
         "keyset.export": keysets.export,
         "keyset.exported": keysets.exported,

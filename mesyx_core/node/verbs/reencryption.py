@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 async def reseal(node: Node, store: str, tell: Tell, source: str | None = None, target: str | None = None) -> Any:
     """Seal the epochs of a keyset, or of all that are due, to a long-term one. Repeated, it goes on where it was."""
     held = node.stores.named(store)
-    account, roster = _open(node, held)
+    account, roster = opened(node, held)
     into = _into(held, roster, target)
     now = await keysets.confirmed(node, held)
     if source is not None:
@@ -42,7 +42,8 @@ async def reseal(node: Node, store: str, tell: Tell, source: str | None = None, 
     return rows
 
 
-def _open(node: Node, store: Store) -> tuple[Account, Roster]:
+def opened(node: Node, store: Store) -> tuple[Account, Roster]:
+    """What is open of a store in a running node. Raises Refused, Busy, Locked."""
     if not node.keyring.has(store.id):
         raise Refused(f"this node has no private keys of {store.name}", "run this on a client")
     if not node.live:
