@@ -2,8 +2,8 @@
 
 That cannot be undone, so a key goes only when nothing can come any more that it alone opens: every gateway has signed a
 checkpoint that lies behind the keyset's end, or cites its close; this client holds and has opened those logs; no epoch
-is sealed to the keyset any longer, since all were re-encrypted, unless it is strict and its mail is to end with it. What
-speaks against it is shown, and waited for.
+is sealed to the keyset any longer, since all were re-encrypted, unless it is strict and its mail is to end with it.
+What speaks against it is shown, and waited for.
 """
 
 from __future__ import annotations

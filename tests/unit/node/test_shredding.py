@@ -238,3 +238,19 @@ async def test_what_another_key_opens_stays_where_it_is(cluster: Cluster, clock:
     node = running(cluster.alice)
     assert key not in node.keyring.held(node.stores.named(STORE).id)
     assert len(await cluster.read(1)) == 1
+
+
+async def test_mail_under_a_strict_keyset_ends_with_its_key(cluster: Cluster, clock: Clock) -> None:
+    await cluster.alice.ask("keyset.policy", store=STORE, text="daily keep 0 strict")
+    await until(lambda: same_manifest(cluster.alice, cluster.bob))
+    await deliver(cluster, 1)
+    await exists(cluster.alice, 1)
+    store = running(cluster.alice).stores.named(STORE)
+    assert store.secrets is not None
+    roster = keysets.opened(store, store.secrets)
+    keyset = min((each for each in roster.keysets if roster.strict(each)), key=_end)
+    [own] = keyset.recipients
+    await pass_two_days(cluster, clock)
+    await shredded(cluster.alice, key_id(own))
+    await exists(cluster.alice, 1)
+    assert b"text 99" in (await cluster.read(1))[0]
