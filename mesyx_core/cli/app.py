@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "queue": "queue",
     "backup": "backup",
     "restore": "backup",
+    "recover": "recover",
     "trace": "watch",
     "plugin": "plugin",
     "demo": "run",

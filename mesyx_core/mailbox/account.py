@@ -96,6 +96,7 @@ class Account:
         random: Callable[[int], bytes],
         settled: Callable[[], bool] = lambda: True,
         signals: Signals | None = None,
+        own: age.Identity | None = None,
     ) -> None:
         folder.parent.mkdir(mode=0o700, exist_ok=True)  # parents=True would make it readable by others
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -109,14 +110,14 @@ class Account:
         self.signals = signals
         self.changing = asyncio.Lock()
         """One change at a time, so that each sees what the one before did."""
-        database = open_database(
-            folder / COMMON, authority().effective.clients, identities, random, schema.COMMON, schema.VERSION
-        )
+        recipients = (own.recipient,) if own is not None else authority().effective.clients
+        opening = [*identities, own] if own is not None else identities
+        database = open_database(folder / COMMON, recipients, opening, random, schema.COMMON, schema.VERSION)
         try:
             self.ledger = Ledger(database, clock)
             self.seeds = Seeds(store, self.ledger, identities, authority)
             generation = self.ledger.generation(random)
-            self.shelf = Shelf(folder, generation, authority, identities, random, self._made_anew)
+            self.shelf = Shelf(folder, generation, authority, identities, random, self._made_anew, own)
             gone = {self.ledger.targets[row] for row in self.ledger.gone}
             self.ledger.miss({each for each in self.ledger.keysets if each not in gone and not self.shelf.there(each)})
         except BaseException:
@@ -157,15 +158,16 @@ class Account:
         random: Callable[[int], bytes],
         settled: Callable[[], bool] = lambda: True,
         signals: Signals | None = None,
+        own: age.Identity | None = None,
     ) -> AsyncIterator[Account]:
         """Open the index in `folder`, or make it. `clock` tells Unix seconds; `settled` whether other nodes have told
         since the start what they know: before, nothing is sealed again; `signals` reach other nodes, where there are
-        any. Raises Locked when no identity opens it.
+        any. With a key of its `own`, the index is sealed to that alone. Raises Locked when no identity opens it.
 
         `run` must run for anything to appear, and must have ended before the block is left.
         """
         account = await asyncio.to_thread(
-            cls, folder, store, name, journal, authority, identities, writer, clock, random, settled, signals
+            cls, folder, store, name, journal, authority, identities, writer, clock, random, settled, signals, own
         )
         try:
             yield account

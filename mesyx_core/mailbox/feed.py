@@ -76,6 +76,8 @@ class Feed:
         self._wake = asyncio.Event()
         self._waiters: list[tuple[Dot, asyncio.Future[None]]] = []
         self._stopped = False
+        self.idle = False
+        """Whether all that can be opened now is opened."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened = 0
         self._doubted: set[Origin] = set()
@@ -157,7 +159,9 @@ class Feed:
                 await self._catch_up()
                 await self._try_again()
                 if not self._wake.is_set():
+                    self.idle = True
                     await self._pause()
+                    self.idle = False
         finally:
             self._stopped = True
             self._loop = None

@@ -37,13 +37,16 @@ class Shelf:
         identities: Sequence[age.Identity],
         random: Callable[[int], bytes],
         made: Callable[[Target], None] = lambda _: None,
+        own: age.Identity | None = None,
     ) -> None:
-        """`made` is told of each file that was made, because there was none or it was damaged."""
+        """`made` is told of each file that was made, because there was none or it was damaged. With a key of their
+        `own`, the files' keys are sealed to that, and to nobody who holds the keyset's."""
         self._made = made
         self._folder = folder
         self._generation = generation
         self._authority = authority
-        self._identities = tuple(identities)
+        self._own = (own,) if own is not None else ()
+        self._identities = (*identities, *self._own)
         self._random = random
         self._lock = threading.RLock()
         self._open: OrderedDict[Target, _Slot] = OrderedDict()
@@ -55,7 +58,7 @@ class Shelf:
     def unlock(self, identities: Sequence[age.Identity]) -> None:
         """Use these identities from now on."""
         with self._lock:
-            self._identities = tuple(identities)
+            self._identities = (*identities, *self._own)
             self._locked.clear()
 
     def fold(self, source: Target, into: Target) -> None:
@@ -134,6 +137,8 @@ class Shelf:
             self._open.pop(target).contents.database.close()
 
     def _recipients(self, target: Target) -> tuple[str, ...]:
+        if self._own:
+            return tuple(identity.recipient for identity in self._own)
         manifests = [self._authority().effective, *self._authority().manifests.values()]
         if target.kind == "keyset":
             for manifest in manifests:
