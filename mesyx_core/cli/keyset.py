@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -252,25 +253,65 @@ def _imported(result: Mapping[str, Any]) -> str:
 @STORE
 @click.argument("name", metavar="KEYSET")
 @click.option("--to", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Else it is printed.")
+@click.option("--offline", is_flag=True, help="Move them: destroy them here once FILE is durable and was read back.")
 @PASSPHRASE
-def export(store: str, name: str, to: Path | None, passphrase_file: Path | None) -> None:
+def export(store: str, name: str, to: Path | None, offline: bool, passphrase_file: Path | None) -> None:
     """Write the private keys of KEYSET that are here into an age file, under the passphrase of STORE: opened with `age
     --decrypt` it is an identity file.
 
-    Of the long-term keys only `mesyx keyset export STORE fallback` gives any.
+    Of the long-term keys only `mesyx keyset export STORE fallback` gives any. What is moved away with --offline leaves
+    its messages locked here, until `mesyx keyset open` opens them for a while, or `mesyx keyset import` brings it back.
     """
+    if offline and to is None:
+        raise click.UsageError("--offline needs --to FILE: what is only printed is not kept")
     result = ask("keyset.export", {"store": store, "name": name, **given_passphrase(passphrase_file)})
     if to is not None:
         _write(to, str(result["file"]))
-        ask("keyset.exported", {"store": store, "keys": result["keys"], "to": absolute(to)})
+        given = {"store": store, "keys": result["keys"], "to": absolute(to)}
+        ask("keyset.exported", {**given, "offline": True} if offline else given)
     if to is None or settings().json:
         emit(result, lambda _: str(result["file"]).rstrip())
     else:
-        click.echo(f"{len(result['keys'])} private keys of {plain(result['name'])} are in {to}")
+        alone = ", and no longer here" if offline else ""
+        click.echo(f"{len(result['keys'])} private keys of {plain(result['name'])} are in {to}{alone}")
+
+
+@command("mesyx keyset open alice /media/stick/2024.age -- mbsync alice", group=keyset, name="open")
+@STORE
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("words", metavar="[-- COMMAND…]", nargs=-1, type=click.UNPROCESSED)
+@PASSPHRASE
+def open_(store: str, file: Path, words: tuple[str, ...], passphrase_file: Path | None) -> None:
+    """Open messages whose private keys are in FILE, as long as COMMAND runs; without one until FILE is removed, as when
+    the stick is pulled out.
+
+    The keys are in the node's memory meanwhile, and never on its disk. Ends with the exit code of COMMAND.
+    """
+    phrase = given_passphrase(passphrase_file) if passphrase_file is not None or _is_sealed(file) else {}
+    process = os.getpid() if words else None
+    result = ask("keyset.open", {"store": store, "file": absolute(file), "process": process, **phrase})
+    if not words:
+        click.echo(f"{len(result['keys'])} private keys are open until {file} is removed, or {store} is locked")
+        return
+    try:
+        code = _run(words)
+    finally:
+        ask("keyset.close", {"store": store, "loan": result["loan"]})
+    raise click.exceptions.Exit(code)
+
+
+def _run(words: Sequence[str]) -> int:
+    from mesyx_core.api.errors import Refused
+
+    try:
+        code = subprocess.run(words, check=False).returncode
+    except OSError as error:
+        raise Refused(f"{words[0]} cannot be run ({error.strerror})", "write a command behind --") from None
+    return code if code >= 0 else 128 - code
 
 
 def _write(path: Path, text: str) -> None:
-    """A new file for this user alone, durable."""
+    """A new file for this user alone, durable, and read back."""
     from mesyx_core.api.errors import Refused
 
     try:
@@ -278,5 +319,15 @@ def _write(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+            if hasattr(os, "posix_fadvise"):  # so that the disk itself is asked for it
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        folder = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        back = path.read_bytes()
     except OSError as error:
         raise Refused(f"{path} cannot be written ({error.strerror})", "name a new file") from None
+    if back != text.encode("ascii"):
+        raise Refused(f"{path}: what was written reads back otherwise", "that disk fails; nothing was destroyed here")

@@ -51,15 +51,20 @@ class Shelf:
         self._lock = threading.RLock()
         self._open: OrderedDict[Target, _Slot] = OrderedDict()
         self._locked: set[Target] = set()
+        self._closing: set[Target] = set()
+        """Open still for those who read in them, and for nobody else."""
         self._folded: dict[Target, Target] = {}
         """Since the start: whoever has looked up a message before may still ask for the old one."""
         self._closed = False
 
     def unlock(self, identities: Sequence[age.Identity]) -> None:
-        """Use these identities from now on."""
+        """Use these identities from now on; what none of them opens is closed, as soon as nobody reads in it."""
         with self._lock:
             self._identities = (*identities, *self._own)
             self._locked.clear()
+            self._closing = {target for target in self._open if not self._fits(target)}
+            for target in list(self._closing):
+                self._close_unused(target)
 
     def fold(self, source: Target, into: Target) -> None:
         """Copy all that a target's file holds into another's, durably; what is asked of the first from now on is asked
@@ -83,6 +88,8 @@ class Shelf:
         """The file of a target, for as long as the block runs. Raises Locked."""
         with self._lock:
             target = self._folded.get(target, target)
+            if target in self._closing:
+                raise Locked("the key of these messages is not here any more", "mesyx keyset list STORE")
             slot = self._open.get(target) or self._take(target)
             self._open.move_to_end(target)
             slot.users += 1
@@ -91,6 +98,24 @@ class Shelf:
         finally:
             with self._lock:
                 slot.users -= 1
+                if target in self._closing:
+                    self._close_unused(target)
+
+    def _close_unused(self, target: Target) -> None:
+        slot = self._open.get(target)
+        if slot is None or not slot.users:
+            self._closing.discard(target)
+        if slot is not None and not slot.users:
+            del self._open[target]
+            slot.contents.database.close()
+
+    def _fits(self, target: Target) -> bool:
+        """Whether an identity here opens the target's file."""
+        try:
+            recipients = self._recipients(target)
+        except Locked:
+            return False
+        return not {identity.recipient for identity in self._identities}.isdisjoint(recipients)
 
     def there(self, target: Target) -> bool:
         """Whether the target has a file that belongs to this index."""
@@ -112,7 +137,7 @@ class Shelf:
 
     def _database(self, path: Path, target: Target) -> Database:
         recipients = self._recipients(target)
-        if not {identity.recipient for identity in self._identities}.intersection(recipients):
+        if not self._fits(target):
             raise Locked("the key of these messages is not here", "mesyx keyset list STORE")
         for _ in range(2):
             database = open_database(path, recipients, self._identities, self._random, schema.KEYSET, schema.VERSION)

@@ -41,6 +41,7 @@ from mesyx_core.node.faults import single
 from mesyx_core.node.home import Home
 from mesyx_core.node.instances import Instances, Running
 from mesyx_core.node.keyring import Keyring
+from mesyx_core.node.loans import Loans
 from mesyx_core.node.logins import Logins, Open
 from mesyx_core.node.mailboxes import Mailboxes
 from mesyx_core.node.outgoing import Outgoing
@@ -89,6 +90,7 @@ class Node:
         """Sockets that the service manager has bound for this process."""
         self.doors = Doors(config.node.connections, config.node.peer_connections)
         self.mailboxes = Mailboxes(self)
+        self.loans = Loans(self)
         self.peers = Peers(self)
         self.exchange = Exchange(
             journal,

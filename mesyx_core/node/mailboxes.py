@@ -67,7 +67,7 @@ class Mailboxes:
         await self.open(store, secrets)
         if store.account is not None and store.secrets != secrets:  # more keys have come
             store.secrets = secrets
-            store.account.unlock(secrets.keys())
+            self.use_keys(store)
 
     async def open(self, store: Store, secrets: Secrets) -> None:
         """Open the mailboxes with keys that are at hand; harmless when they are open."""
@@ -139,6 +139,7 @@ class Mailboxes:
             if store.account is None:
                 raise Refused(f"the store {store.name} is locked already")
             self.lock_after(store, None)
+            store.loans.clear()
             stack, scope, done = self._open.pop(store.id)
             store.account = store.secrets = None
             scope.cancel()
@@ -171,7 +172,13 @@ class Mailboxes:
         secrets = replace(store.secrets, identities=change(store.secrets.identities))
         if secrets != store.secrets:
             store.secrets = secrets
-            store.account.unlock(secrets.keys())
+            self.use_keys(store)
+
+    def use_keys(self, store: Store) -> None:
+        """Open with what is kept here and what is on loan, and with nothing else."""
+        if store.account is not None and store.secrets is not None:
+            lent = (age.parse_identity(text) for texts in store.loans.values() for text in texts)
+            store.account.unlock([*store.secrets.keys(), *lent])
 
     def blob_arrived(self, store: bytes, blob: bytes) -> None:
         """A message that waited for its body can be opened now."""

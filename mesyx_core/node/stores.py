@@ -37,6 +37,8 @@ class Store:
     account: Account | None = None
     """Its mailboxes, while it is unlocked on a client."""
     secrets: Secrets | None = None
+    loans: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Private keys that are open here for a while and never kept: see `Loans`."""
     open_until: float | None = None
     """Unix seconds at which it is locked by itself; None: never."""
     governing: anyio.Lock = field(default_factory=anyio.Lock)

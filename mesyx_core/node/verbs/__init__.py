@@ -74,6 +74,8 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         "keyset.import": keysets.import_,
         "keyset.export": keysets.export,
         "keyset.exported": keysets.exported,
+        "keyset.open": keysets.open_,
+        "keyset.close": keysets.close,
         "login.add": logins.add,
         "login.list": logins.listing,
         "login.remove": logins.remove,

@@ -274,17 +274,23 @@ async def import_(
         raise Refused("this node is not a client", "import private keys where mail is read")
     phrase = await secrets.given(passphrase_file, passphrase) if passphrase_file or passphrase else None
     brought = await run_sync(read_identities, Path(file), phrase)
-    manifests = held.authority.manifests.values()
+    ours = _listed(held, brought)
+    fresh = await node.mailboxes.add_keys(held, [one.text for one in ours])
+    return {"imported": len(fresh), "here_before": len(ours) - len(fresh), "of_no_keyset": len(brought) - len(ours)}
+
+
+def _listed(store: Store, brought: Sequence[age.Identity]) -> list[age.Identity]:
+    """Of private keys, those that some manifest of the store names. Raises Refused where there are none."""
+    manifests = store.authority.manifests.values()
     listed = {one for manifest in manifests for each in manifest.keysets for one in each.recipients}
     listed.update(one for manifest in manifests for one in manifest.clients)
     ours = [one for one in brought if one.recipient in listed]
     if not ours:
         raise Refused(
-            f"no keyset of {held.name} is under a key of that file",
+            f"no keyset of {store.name} is under a key of that file",
             "add its recipient first: mesyx keyset add STORE PERIOD --recipient age1…",
         )
-    fresh = await node.mailboxes.add_keys(held, [one.text for one in ours])
-    return {"imported": len(fresh), "here_before": len(ours) - len(fresh), "of_no_keyset": len(brought) - len(ours)}
+    return ours
 
 
 async def export(
@@ -313,10 +319,41 @@ async def export(
     }
 
 
-async def exported(node: Node, store: str, keys: Sequence[str], to: str) -> Any:
-    """What was exported is in a file now: there it was last seen."""
+async def exported(node: Node, store: str, keys: Sequence[str], to: str, offline: bool = False) -> Any:
+    """What was exported is in a file now: there it was last seen. `offline`: it shall be there alone."""
     held = node.stores.named(store)
-    await node.sightings.note(held.id, [bytes.fromhex(each) for each in keys], f"exported to {to}")
+    ids = frozenset(bytes.fromhex(each) for each in keys)
+    await node.sightings.note(held.id, ids, f"exported to {to}", given_up=offline)
+    gone: frozenset[bytes] = frozenset()
+    if offline:
+        manifests = held.authority.manifests.values()
+        listed = {one for manifest in manifests for each in manifest.keysets for one in each.recipients}
+        gone = await node.mailboxes.destroy_keys(held, [one for one in listed if key_id(one) in ids])
+    return {"name": held.name, "destroyed": len(gone)}
+
+
+async def open_(
+    node: Node,
+    store: str,
+    file: str,
+    process: int | None = None,
+    passphrase_file: str | None = None,
+    passphrase: str | None = None,
+) -> Any:
+    """Open with the private keys in a file, which stay in it, until it is removed, or `process` has ended, or
+    `close`."""
+    held = node.stores.named(store)
+    phrase = await secrets.given(passphrase_file, passphrase) if passphrase_file or passphrase else None
+    brought = await run_sync(read_identities, Path(file), phrase)
+    ours = _listed(held, brought)
+    loan = await node.loans.open(held, ours, Path(file), process)
+    return {"loan": loan, "keys": [key_id(one.recipient).hex() for one in ours], "file": file}
+
+
+async def close(node: Node, store: str, loan: str) -> Any:
+    """Before its time."""
+    held = node.stores.named(store)
+    node.loans.close(held, loan)
     return {"name": held.name}
 
 
