@@ -133,6 +133,12 @@ def kill(session: nox.Session) -> None:
 
 
 @nox.session
+def week(session: nox.Session) -> None:
+    """The long form of the week of mixed traffic: ten minutes, in which a node's memory must stay flat."""
+    long_form(session, "tests/scenario/test_week.py")
+
+
+@nox.session
 def faults(session: nox.Session) -> None:
     """The campaign of faults, each at every place, or a part of it: `-- tests/faults/test_disk.py`. Notes what came of
     each. `scenario` has its short form."""
