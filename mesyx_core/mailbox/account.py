@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -287,6 +288,35 @@ class Account:
                     "SELECT target, target_id, count(DISTINCT origin << 40 | number) FROM seal GROUP BY 1, 2"
                 ).fetchall()
             return {Target(kind, id): count for kind, id, count in rows}
+
+        return await asyncio.to_thread(work)
+
+    async def locked_epochs(self) -> dict[bytes, int]:
+        """By keyset: how many epochs nothing here opens; without those whose messages are gone from here."""
+
+        def work() -> dict[bytes, int]:
+            with self.ledger.database.read() as db:
+                targets = {Target(*row) for row in db.execute("SELECT DISTINCT target, target_id FROM seal").fetchall()}
+                opened = json.dumps([each.id.hex() for each in targets if self.seeds.opens(each)])
+                rows = db.execute(
+                    "SELECT s.target_id, count(*) FROM seal s WHERE s.target = 'keyset' AND NOT EXISTS "
+                    "(SELECT 1 FROM seal t WHERE t.origin = s.origin AND t.number = s.number "
+                    "AND lower(hex(t.target_id)) IN (SELECT value FROM json_each(?))) GROUP BY 1",
+                    (opened,),
+                ).fetchall()
+            gone = {self.ledger.targets[row].id for row in self.ledger.gone}
+            return {id: count for id, count in rows if id not in gone}
+
+        return await asyncio.to_thread(work)
+
+    async def sealed_to(self, node: bytes, incarnation: bytes, number: int) -> set[bytes]:
+        """The keysets that an epoch of a log is sealed to."""
+        origin = self.ledger.origins.get((node, incarnation), 0)
+
+        def work() -> set[bytes]:
+            with self.ledger.database.read() as db:
+                sql = "SELECT target_id FROM seal WHERE origin = ? AND number = ? AND target = 'keyset'"
+                return {row[0] for row in db.execute(sql, (origin, number))}
 
         return await asyncio.to_thread(work)
 

@@ -6,7 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from mesyx_core.api import Busy, Refused
+from mesyx_core.node import missing
 from mesyx_core.node.verbs import queue
+from mesyx_core.record.entry import Origin, decode_header
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
@@ -60,6 +62,7 @@ async def _store(node: Node, store: Store) -> dict[str, Any]:
         found["mailbox"] = (await store.account.status())._asdict()
         found["outgoing"] = await queue.summary(node, store)
         found["keysets"] = node.upkeep.status(store)
+        found["missing_keys"] = await missing.keys(node, store)
     return found
 
 
@@ -92,6 +95,10 @@ async def _traced(node: Node, store: Store, origin: bytes, incarnation: bytes, s
     }
     if store.account is not None:
         found["message"] = (await store.account.trace(origin, incarnation, seq))._asdict()
+        for _, entry in await node.journal.pick(Origin(store.id, origin, incarnation), [seq]):
+            epoch = decode_header(entry.header).epoch
+            ids = await store.account.sealed_to(origin, incarnation, epoch)
+            found["missing_keys"] = await missing.keys(node, store, ids)
     return found
 
 

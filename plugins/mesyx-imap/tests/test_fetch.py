@@ -350,9 +350,9 @@ def test_locked_messages_are_left_out_and_named() -> None:
         S: * 1 FETCH (BODY[TEXT] {10}
         S: At noon?
         S: )
-        S: c NO [UNAVAILABLE] Some of these are locked; unlock the store to read them
+        S: c NO [UNAVAILABLE] Some of these are locked; mesyx status says which key is missing
         C: d FETCH 2 ENVELOPE
-        S: d NO [UNAVAILABLE] Some of these are locked; unlock the store to read them
+        S: d NO [UNAVAILABLE] Some of these are locked; mesyx status says which key is missing
         """,
         view,
     )

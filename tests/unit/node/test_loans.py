@@ -15,6 +15,7 @@ from mesyx_core.api import Locked, Refused
 from mesyx_core.cli import app, exits
 from mesyx_core.cli import keyset as cli
 from mesyx_core.node import keysets, loans
+from mesyx_core.record.entry import Kind, Origin
 from mesyx_core.testing.cluster import PASSPHRASE, STORE, Cluster, alice_and_bob
 from mesyx_core.vault import age
 from mesyx_core.vault.keyset import key_id
@@ -100,6 +101,24 @@ async def test_a_key_that_moved_away_leaves_its_messages_locked(cluster: Cluster
     assert row["keys"][0]["seen"][0]["place"] == f"exported to {tmp_path / 'key.age'}"
     await cluster.restart(cluster.alice)
     await locked(cluster)
+
+
+async def test_which_key_is_missing_is_told_with_where_it_was_last_seen(cluster: Cluster, tmp_path: Path) -> None:
+    file = tmp_path / "key.age"
+    assert (await cluster.alice.ask("status"))["stores"][0]["missing_keys"] == []
+    await move(cluster, file)
+    await locked(cluster)
+    [one] = (await cluster.alice.ask("status"))["stores"][0]["missing_keys"]
+    assert (one["epochs"], one["seen"][0]["place"]) == (1, f"exported to {file}")
+    bob = running(cluster.bob)
+    [store] = bob.stores
+    [head] = [each for each in await bob.journal.heads(store.id) if each.node == bob.key.public]
+    marks = await bob.journal.marks(Origin(store.id, *head[:2]))
+    number = next(seq for seq, kind in marks if kind == Kind.EPOCH) + 1
+    traced = await cluster.alice.ask("trace", id=f"{head.incarnation.hex()[:12]}-{number}")
+    assert traced["missing_keys"] == [one]
+    await cluster.alice.ask("keyset.open", store=STORE, file=str(file), passphrase=PASSPHRASE)
+    assert (await cluster.alice.ask("status"))["stores"][0]["missing_keys"] == []
 
 
 async def test_it_is_open_until_its_file_is_removed(cluster: Cluster, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ async def fetch(session: Session, args: Cursor, by_uid: bool = False) -> bytes:
     job = _Job(session, selected, plan)
     await (job.contents(uids) if plan.sections else job.rows(uids))
     if job.locked:
-        raise No(b"[UNAVAILABLE] Some of these are locked; unlock the store to read them")
+        raise No(b"[UNAVAILABLE] Some of these are locked; mesyx status says which key is missing")
     return b"Fetched"
 
 
