@@ -216,6 +216,37 @@ def _shredded(case: Mapping[str, Any]) -> str:
     return f"{len(case['keys'])} private keys of {plain(case['keyset'])} are destroyed"
 
 
+@command("mesyx keyset compromised alice 2026-W48", group=keyset, table=True)
+@STORE
+@click.argument("names", metavar="[KEYSET]…", nargs=-1)
+@signing
+def compromised(store: str, names: tuple[str, ...], by: Mapping[str, str]) -> None:
+    """Say that somebody else has the short-term key of KEYSET: it is closed everywhere, another takes its place, what
+    was sealed to it is sealed anew under seeds that nobody has seen, and the old ciphertext is purged on all nodes.
+
+    Messages keep their places, flags and UIDs. The report says what was exposed, from when to when, and which nodes
+    have confirmed that it is gone; it is done once all have. Without KEYSET it tells how far that is. Repeated, it goes
+    on where it was; the node goes on by itself as well.
+    """
+    emit(ask("keyset.compromised", {"store": store, "names": list(names), "by": by}), _exposed)
+
+
+def _exposed(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return "no keyset is being seen to"
+    shown = [{key: value for key, value in row.items() if key not in ("id", "nodes")} for row in rows]
+    nodes = [
+        {"keyset": row["keyset"], "node": each["name"] or each["node"][:12], **_said(each)}
+        for row in rows
+        for each in row["nodes"]
+    ]
+    return f"{table(shown)}\n\n{table(nodes)}"
+
+
+def _said(node: Mapping[str, Any]) -> dict[str, Any]:
+    return {"confirmed": node["confirmed"], "why": node["why"]}
+
+
 @command("mesyx keyset import alice offline-key.txt", group=keyset, name="import", table=True)
 @STORE
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))

@@ -28,6 +28,7 @@ from mesyx_core.mailbox.outbound import Outbound, Part
 from mesyx_core.mailbox.reading import Reader
 from mesyx_core.mailbox.reencryption import Reencryption
 from mesyx_core.mailbox.resealing import Resealing
+from mesyx_core.mailbox.rewriting import Rewriting
 from mesyx_core.mailbox.seeds import Seeds, origin_of
 from mesyx_core.mailbox.shelf import Shelf
 from mesyx_core.mailbox.storage import open_database
@@ -131,6 +132,7 @@ class Account:
         self.resealing = Resealing(self, settled)
         self.orders = Orders(self)
         self.reencryption = Reencryption(self)
+        self.rewriting = Rewriting(self)
         keeper = Keeper(self.ledger, self.shelf, self.seeds)
         news, wake = self.news.publish, self.resealing.wake
         self.feed = Feed(journal, store, writer.node, self.ledger, opener, keeper, news, wake)

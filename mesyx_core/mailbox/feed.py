@@ -118,6 +118,7 @@ class Feed:
         behind = sum(max(0, head.seq - self._cursor(head.node, head.incarnation)) for head in heads)
         waits, violations = await asyncio.to_thread(self._waits)  # after: of all that is not behind
         locked = waits.pop("locked", 0)
+        waits.pop("gone", None)
         return Progress(self._opened, behind, sum(waits.values()), locked, violations)
 
     def _waits(self) -> tuple[dict[str, int], int]:

@@ -53,8 +53,8 @@ class Keeper:
         passed = self._keep_insides([item for item in items if isinstance(item, Letter)])
         with self._ledger.change() as change:
             for item in items:
-                if isinstance(item, Letter) and item.arrival.entry in passed:
-                    change.put_off(item.arrival.entry, passed[item.arrival.entry])
+                if isinstance(item, Letter) and item.inside.entry in passed:
+                    change.put_off(item.inside.entry, passed[item.inside.entry])
                 else:
                     _record(change, item)
             ready = change.retry_ready()
@@ -125,12 +125,16 @@ _REPEATED = "repeats a key of its epoch"
 
 
 def _letter(change: Change, letter: Letter) -> None:
-    entry = letter.arrival.entry
+    entry = letter.inside.entry
     if not change.has(entry):
         if not change.use(entry, letter.place):
             change.violation(entry, _REPEATED)
             return
-        change.arrive(letter.arrival._replace(keyset=change.keyset(letter.target)))
+        arrival = letter.arrival._replace(keyset=change.keyset(letter.target))
+        if letter.stands:
+            change.stand(entry, arrival)
+        else:
+            change.arrive(arrival)
         if letter.copy is not None:
             submissions.file(change, entry, letter.copy)
     else:

@@ -336,6 +336,27 @@ class Change:
             self._resume(entry)
         return True
 
+    def stand(self, entry: int, old: Arrival) -> None:
+        """Take in a message that stands for `old`, which is purged or will be. The old entry stays, as what ops name
+        and what says where the message is and how it is flagged; what is shown and read is the new one."""
+        db = self.db
+        if not self.has(old.entry):
+            db.execute("DELETE FROM pending WHERE entry = ?", (old.entry,))
+            self.arrive(old)
+        group = db.execute("SELECT shown FROM entry WHERE id = ?", (old.entry,)).fetchone()[0]
+        if group == old.entry:
+            db.execute("UPDATE entry SET shown = ? WHERE shown = ?", (entry, group))
+            db.execute("UPDATE shown SET id = ?, keyset = ? WHERE id = ?", (entry, old.keyset, group))
+            db.execute("UPDATE place SET shown = ? WHERE shown = ?", (entry, group))
+            group = entry
+        db.execute(
+            "INSERT INTO entry (id, shown, keyset, time, link) VALUES (?, ?, ?, ?, ?)",
+            (entry, group, old.keyset, old.time, old.link),
+        )
+        db.execute("INSERT OR IGNORE INTO stand (old, new) VALUES (?, ?)", (old.entry, entry))
+        db.execute("UPDATE submission SET copy = ? WHERE copy = ?", (entry, old.entry))
+        self.touched[entry] = None
+
     def lies_in(self, entry: int, target: Target) -> None:
         """What is in a message was kept in this target's file: it had been in another, which is gone."""
         keyset = self.keyset(target)

@@ -10,9 +10,9 @@ SEQ_MASK: Final = (1 << SEQ) - 1
 SAME: Final = 5 * 86_400_000
 """Identical mails at most this many milliseconds apart are one message."""
 
-Why: TypeAlias = Literal["body", "blob", "locked", "cause", "epoch", "member", "fault"]
+Why: TypeAlias = Literal["body", "blob", "locked", "cause", "epoch", "member", "fault", "gone"]
 """Why an entry waits: payload or blob not here, key not open, an op it builds on or its epoch not opened, its node not
-in the manifest, or this release failed at it."""
+in the manifest, this release failed at it, or its payload was purged: then only a message that stands for it helps."""
 
 
 class Arrival(NamedTuple):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final, NamedTuple, TypeAlias
 
 from mesyx_core import mime
@@ -13,7 +14,7 @@ from mesyx_core.api import Message
 from mesyx_core.mailbox import names
 from mesyx_core.mailbox.contents import Inside, fold, pack
 from mesyx_core.mailbox.ledger import Ledger
-from mesyx_core.mailbox.model import SEQ, Arrival, Why
+from mesyx_core.mailbox.model import SEQ, SEQ_MASK, Arrival, Why
 from mesyx_core.mailbox.seeds import Seal, SeedLocked, Seeds, SeedUnknown, SeedWrong
 from mesyx_core.mailbox.submissions import Copy, about, trace_of
 from mesyx_core.record import content, marks, outgoing, payloads
@@ -29,6 +30,8 @@ from mesyx_core.vault.seal import SealError
 
 log = logging.getLogger(__name__)
 
+INSTEAD: Final = "instead"
+"""In the envelope of a message that stands for another."""
 WRONG_SEAL: Final = "seals another seed than the one committed to"
 _SENT: Final = names.named("Sent")
 _FLAGS: Final = 64
@@ -78,6 +81,8 @@ class Letter(NamedTuple):
     """Epoch and index, each of which counts once."""
     copy: Copy | None = None
     """What it is a sender's own copy of."""
+    stands: int = 0
+    """The entry that it stands for from now on; 0 for none. `arrival` is that one's."""
 
 
 class Unread(NamedTuple):
@@ -160,7 +165,7 @@ class Opener:
             if header.kind not in (Kind.SEALED, Kind.RESEAL):
                 return Nothing(at)
             if entry.payload is None:
-                return Nothing(at) if self._gone(origin, seq) else Later(at, "body")
+                return Later(at, "gone" if self._gone(origin, seq) else "body")
             if not allowed:
                 return Later(at, "member")
             if header.kind == Kind.RESEAL:
@@ -225,23 +230,30 @@ class Opener:
             return Unread(at, target, opened, opened.body, sizes[opened.body.hash], own, place)
         return self._letter(at, target, opened.message, opened.body, own, place)
 
-    def read(self, unread: Unread, body: bytes) -> Letter | Later:
+    def read(self, unread: Unread, body: bytes) -> Item:
         """The message, once its body was read from its blob."""
         assert unread.opened.message is not None
         try:
             return self._letter(unread.entry, unread.target, unread.opened.message, body, unread.own, unread.place)
+        except SeedUnknown:
+            return Later(unread.entry, "epoch")
         except Exception as error:  # as above
             return _failed(unread.entry, error)
 
     def _letter(
         self, entry: int, target: Target, message: Message, body: bytes, own: bool, place: tuple[int, int]
-    ) -> Letter:
-        summary = mime.summary(body)
-        email = names.email(*self._ledger.ref(entry))
+    ) -> Letter | Violation:
+        summary, stood = mime.summary(body), _instead(message) if own else None
+        if stood is not None:
+            node, incarnation, seq = self._ledger.ref(entry)
+            if not self._authority().may_purge(node, target.id, incarnation, seq):
+                return Violation(entry, "stands for another message, from a node that may purge none")
+            own = "client" in self._authority().roles(*stood)
+        email = names.email(*(stood or self._ledger.ref(entry)))
         mailbox, name = names.of_message(message.mailbox, message.kind, message.conversation, own)
         link, always = _link(message, body, summary.message_id, own and mailbox == _SENT)
         arrival = Arrival(
-            entry=entry,
+            entry=self._entry(*stood) if stood else entry,
             keyset=0,
             time=content.milliseconds(message.time),
             link=link,
@@ -264,7 +276,15 @@ class Opener:
             head=pack(head),
             body=pack(text),
         )
-        return Letter(arrival, target, inside, place, _copy(message, body) if own else None)
+        copy = _copy(message, body) if own else None
+        return Letter(arrival, target, inside, place, copy, arrival.entry if stood else 0)
+
+    def _entry(self, node: bytes, incarnation: bytes, seq: int) -> int:
+        """As the index numbers it. Raises SeedUnknown while nothing of its log has come."""
+        row = self._ledger.origins.get((node, incarnation))
+        if row is None:
+            raise SeedUnknown
+        return row << SEQ | seq
 
 
 def _failed(entry: int, error: Exception) -> Later:
@@ -288,6 +308,19 @@ class _Roles:
 
     def at(self, seq: int) -> frozenset[str]:
         return self._before if seq <= self._cut else self._now
+
+
+def _instead(message: Message) -> tuple[bytes, bytes, int] | None:
+    """The entry that a message stands for, as `instead` wrote it."""
+    value = message.envelope.get(INSTEAD)
+    if type(value) is not bytes or len(value) != 56:
+        return None
+    return value[:32], value[32:48], int.from_bytes(value[48:], "big") & SEQ_MASK
+
+
+def instead(message: Message, node: bytes, incarnation: bytes, seq: int) -> Message:
+    """A message that shall stand for the one in this entry, with its place, flags and UID, once that is purged."""
+    return replace(message, envelope={**message.envelope, INSTEAD: node + incarnation + seq.to_bytes(8, "big")})
 
 
 def _copy(message: Message, body: bytes) -> Copy | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 4
+VERSION: Final = 5
 
 COMMON: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
@@ -37,6 +37,8 @@ COMMON: Final = (
        UNIQUE (target, target_id))""",
     """CREATE TABLE entry (id INTEGER PRIMARY KEY, shown INTEGER NOT NULL, keyset INTEGER NOT NULL,
        time INTEGER NOT NULL, link BLOB)""",
+    # What was sealed under a key that somebody else has was sealed anew, and purged: by which entry.
+    "CREATE TABLE stand (old INTEGER PRIMARY KEY, new INTEGER NOT NULL)",
     "CREATE INDEX entry_shown ON entry (shown) WHERE shown != id",
     "CREATE INDEX entry_link ON entry (link) WHERE link IS NOT NULL",
     """CREATE TABLE dot (entry INTEGER, key INTEGER, op INTEGER, n INTEGER, PRIMARY KEY (entry, key, op, n))

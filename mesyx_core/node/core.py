@@ -36,6 +36,7 @@ from mesyx_core.journal.journal import RowChange
 from mesyx_core.node.accounts import Accounts
 from mesyx_core.node.addresses import Addresses
 from mesyx_core.node.clock import now
+from mesyx_core.node.compromise import Compromise
 from mesyx_core.node.doors import Doors
 from mesyx_core.node.faults import single
 from mesyx_core.node.home import Home
@@ -121,6 +122,7 @@ class Node:
         self.summaries = Summaries(self)
         self.accounts = Accounts(self)
         self.purgings = Purgings(self)
+        self.compromise = Compromise(self)
         self.reencrypting = Reencrypting(self)
         self.shredding = Shredding(self)
         self.events = Events(self)

@@ -95,6 +95,7 @@ class Purging:
         self._rows = rows
         self._clock = clock
         self._told = told
+        self._alone = anyio.Lock()
         self._read: dict[Origin, int] = {}
         self._open: dict[At, _Open] = {}
         self._vetoed: dict[At, list[At]] = {}
@@ -111,8 +112,21 @@ class Purging:
             for at, one in self._open.items()
         ]
 
+    def done(self, at: At) -> bool:
+        """Whether the purge in an entry has acted on all that it names; not before it was read here."""
+        origin = Origin(self._store, at.node, at.incarnation)
+        return self._read.get(origin, 0) >= at.seq and at not in self._open and at.seq not in self._late.get(origin, ())
+
+    def named(self, purges: Iterable[At]) -> set[Named]:
+        """What these purges name and have not acted on."""
+        return {named for at in purges if at in self._open for named in self._open[at].left}
+
     async def look(self) -> None:
         """Read what is new, and do what is due."""
+        async with self._alone:
+            await self._look()
+
+    async def _look(self) -> None:
         for head in await self._journal.heads(self._store):
             await self._read_marks(Origin(self._store, head.node, head.incarnation))
         for at, one in list(self._open.items()):

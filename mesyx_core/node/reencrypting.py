@@ -52,6 +52,7 @@ class Reencrypting:
         while True:
             self._news = anyio.Event()
             await self.round()
+            await self._node.compromise.round()
             with anyio.move_on_after(TICK):
                 await self._news.wait()
 

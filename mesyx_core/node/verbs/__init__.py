@@ -71,6 +71,7 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         "keyset.retire": keysets.retire,
         "keyset.reseal": reencryption.reseal,
         "keyset.shred": shredding.shred,
+        "keyset.compromised": reencryption.compromised,
         "keyset.import": keysets.import_,
         "keyset.export": keysets.export,
         "keyset.exported": keysets.exported,

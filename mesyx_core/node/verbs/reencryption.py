@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,31 @@ async def reseal(node: Node, store: str, tell: Tell, source: str | None = None, 
         counts = {**done._asdict(), **gone._asdict()}
         rows.append({"keyset": roster.label(each), "to": roster.label(into), **counts, "index_moved": folded})
     return rows
+
+
+async def compromised(
+    node: Node, store: str, names: Sequence[str], tell: Tell, by: Mapping[str, str] | None = None
+) -> Any:
+    """Close keysets whose keys somebody else has, seal anew what was sealed to them and have it purged; what was
+    exposed, and which nodes have confirmed. Repeated, it goes on where it was; without names it tells how far it is."""
+    held = node.stores.named(store)
+    account, roster = opened(node, held)
+    if names:
+        hand = await keysets.hand(node, held, by)
+        if not isinstance(hand.owner, bytes):
+            raise Refused("what is purged at once the owner key signs on this node", "run this where that key is")
+        chosen = [_short(held, roster, found(roster, held, name)) for name in names]
+        await node.compromise.begin(held, account, roster, hand, chosen, tell)
+    return await node.compromise.report(held, keysets.opened(held, held.secrets).names if held.secrets else None)
+
+
+def _short(store: Store, roster: Roster, keyset: Keyset) -> Keyset:
+    if keyset.end is None:
+        raise Refused(
+            f"the long-term keys of {roster.label(keyset)} stand in the recovery kit and on clients",
+            f"mesyx store remove-node {store.name} NODE exchanges those that a lost client had",
+        )
+    return keyset
 
 
 def opened(node: Node, store: Store) -> tuple[Account, Roster]:

@@ -95,9 +95,11 @@ async def held(host: Host, *kinds: Kind) -> list[tuple[Kind, bool]]:
     node, found = running(host), []
     for store in node.stores:
         for head in await node.journal.heads(store.id):
-            entries = await node.journal.entries(Origin(store.id, head.node, head.incarnation), 0)
+            origin = Origin(store.id, head.node, head.incarnation)
+            marked = [seq for seq, kind in await node.journal.marks(origin) if kind in kinds]
+            entries = await node.journal.pick(origin, marked)
             headers = [(decode_header(entry.header), entry.payload is not None) for _, entry in entries]
-            found += [(Kind(header.kind), there) for header, there in headers if header.kind in kinds]
+            found += [(Kind(header.kind), there) for header, there in headers]
     return found
 
 
