@@ -307,8 +307,8 @@ async def shared(cluster: Cluster, phone: Host) -> None:
         identities = theirs.secrets.keys() if theirs.secrets is not None else ()
         roster = Roster.of(ours.manifest, identities)
         have = {identity.recipient for identity in identities}
-        return theirs.manifest == ours.manifest and all(
-            have.intersection(roster.short(each)) for each in roster.keysets if roster.names.keyset(each.id).by_policy
-        )
+        named, now = roster.names.keyset, keysets.clock()
+        kept = [each for each in roster.keysets if named(each.id).by_policy and not roster.due(each, now)]
+        return theirs.manifest == ours.manifest and all(have.intersection(roster.short(each)) for each in kept)
 
     await until(there)
