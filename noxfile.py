@@ -115,7 +115,7 @@ def scenario(session: nox.Session) -> None:
         if "mark.scenario" in file.read_text()
     ]
     pytest(
-        session, ROOT, "-n", "3", "--dist", "loadfile", "tests/scenario", "tests/faults", *map(str, folders + marked)
+        session, ROOT, "-n", "2", "--dist", "loadfile", "tests/scenario", "tests/faults", *map(str, folders + marked)
     )
 
 

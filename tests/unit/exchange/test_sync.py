@@ -304,7 +304,8 @@ async def test_what_one_peer_has_dropped_comes_from_another(cluster: Any, as_mem
     cluster.connect(phone, gateway)
 
     async def lacks() -> list[int]:
-        return await phone.journal.missing(log.origin, max_count=1000)
+        found: list[int] = await phone.journal.missing(log.origin, max_count=1000)
+        return found
 
     with anyio.fail_after(20):
         while await lacks() != [300]:  # noqa: ASYNC110 - another node

@@ -15,7 +15,7 @@ from mesyx_core.cli import exits
 from mesyx_core.node import home, reach
 from mesyx_core.node.core import Node
 from mesyx_core.node.keyring import Keyring
-from mesyx_core.node.kit import recovery_kit
+from mesyx_core.node.kit import Kit, recovery_kit
 from mesyx_core.node.secrets import Secrets
 from mesyx_core.vault import age
 from mesyx_core.vault.authority import Authority
@@ -127,7 +127,7 @@ def the_next_owner_key(server: Server) -> None:
 
 
 def an_opened_kit(server: Server) -> None:
-    kit = recovery_kit("alice", OWNER, NEXT, [LONG, OWN], "phrase").encode()
+    kit = recovery_kit(Kit("alice", bytes(32), OWNER, NEXT, (LONG.text, OWN.text)), "phrase").encode()
     (server.folder / "kit").write_bytes(age.decrypt_passphrase(kit, "phrase"))
 
 
