@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -129,6 +131,7 @@ def _kit(kit: Path | None, passphrase_file: Path | None, proposal: Proposal) -> 
     from mesyx_core.node.kit import opened
     from mesyx_core.node.secrets import passphrase
     from mesyx_core.vault import age
+    from mesyx_core.vault.manifest import parse
     from mesyx_core.vault.names import NamesError, open_
 
     assert kit is not None
@@ -136,10 +139,12 @@ def _kit(kit: Path | None, passphrase_file: Path | None, proposal: Proposal) -> 
     given = given_passphrase(passphrase_file)
     phrase = passphrase(Path(given["passphrase_file"])) if "passphrase_file" in given else given["passphrase"]
     found = opened([text], phrase)
-    try:
-        names = open_(proposal.manifest.names, [age.parse_identity(each) for each in found.identities])
-    except NamesError:
-        names = None
+    identities = [age.parse_identity(each) for each in found.identities]
+    names = None
+    for manifest in (proposal.manifest, *map(parse, proposal.parents)):  # what is removed has its name in the old one
+        with suppress(NamesError):
+            known = open_(manifest.names, identities)
+            names = known if names is None else replace(names, nodes={**known.nodes, **names.nodes})
     return tuple(key for key in (found.owner, found.following) if key is not None), names
 
 

@@ -104,7 +104,7 @@ async def test_it_is_read_before_it_is_signed(
     capsys.readouterr()
     assert await run_sync(app.run, [*options, "--yes"]) == exits.OK
     bob = at(cluster.bob)[0].key.public.hex()
-    assert f"removes node {bob}" in capsys.readouterr().err
+    assert f"removes node bob ({bob})" in capsys.readouterr().err
     assert await run_sync(app.run, [*options, "--yes"]) != exits.OK  # what is there is not overwritten
 
 
