@@ -220,7 +220,7 @@ def test_a_full_disk_closes_no_store_and_loses_no_key(
     with monkeypatch.context() as patch:
         patch.setattr(files, "write_durably", full)
         assert ring.open(STORE, "right") == Secrets(None, (SHORT.text, OWN.text))
-    assert ring.open(STORE, "right").identities == (SHORT.text, OWN.text, LONG.text)
+    assert ring.open(STORE, "right") == Secrets(None, (SHORT.text, OWN.text, LONG.text))
 
 
 def test_a_damaged_file_that_came_keeps_no_other_from_being_invited(ring: Keyring) -> None:
