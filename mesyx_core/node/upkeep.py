@@ -73,6 +73,8 @@ class Upkeep:
             self._why.pop(store.id, None)
             try:
                 await self._keep_up(store, now)
+            except Refused as error:  # the owner key is elsewhere: `findings` say so in time
+                self._why[store.id] = error
             except MesyxError as error:
                 self._why[store.id] = error
                 log.warning("no further keysets are published: %s", error.what)
