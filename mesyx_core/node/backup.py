@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mesyx_core.api.errors import Busy, Misconfigured, Refused, Temporary
-from mesyx_core.node.durable import sync_folder, write_durably
+from mesyx_core.node.durable import make_folder, sync_folder, write_durably
 from mesyx_core.node.progress import Tell
 from mesyx_core.vault.encoding import EncodingError, decode, encode
 
@@ -155,7 +155,7 @@ def mirror(source: Path, target: Path) -> None:
     for path in sorted(files):
         there, data = target / path, (source / path).read_bytes()
         if not there.exists() or there.read_bytes() != data:
-            there.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(there.parent)
             write_durably(there, data)
     for each in list(target.rglob("*")):
         if each.is_file() and each.relative_to(target) not in files:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from mesyx_core.node.durable import write_durably
+from mesyx_core.node.durable import make_folder, write_durably
 from mesyx_core.wire.tls import TlsSettings, self_signed, server_context
 
 
@@ -37,6 +37,6 @@ def _own_pair(folder: Path, name: str, now: datetime) -> Path:
     pair = folder / "self-signed.pem"
     if not pair.exists():
         certificate, key = self_signed(name, now)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         write_durably(pair, certificate + key)
     return pair

@@ -29,6 +29,14 @@ def sync_folder(path: Path, sync: Callable[[int], None] = os.fsync) -> None:
         os.close(folder)
 
 
+def make_folder(path: Path) -> None:
+    """A folder, and those above it that are missing: nobody else can read them, whatever the umask. Durable."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(path.parent)
+
+
 def replace_and_shred(path: Path, data: bytes) -> None:
     """As `write_durably`; what the file held before is overwritten on the disk. A crash may leave `path.old`, for
     `finish`.

@@ -49,7 +49,7 @@ class KeyFolder:
     def name(self, recipient: str) -> None:
         """Say what keys are sealed to from now on."""
         if self.recipient != recipient:
-            self._make()
+            durable.make_folder(self.path)
             durable.write_durably(self.path / "recipient", f"{recipient}\n".encode("ascii"))
 
     def add(self, identities: Iterable[age.Identity], recipient: str, *, anew: bool = False) -> frozenset[bytes]:
@@ -58,7 +58,7 @@ class KeyFolder:
         """
         fresh = {key_id(identity.recipient): identity for identity in identities}
         known = frozenset() if anew else self.held()
-        self._make()
+        durable.make_folder(self.path)
         for id, identity in fresh.items():
             if id not in known:
                 durable.write_durably(self._file(id), age.encrypt(f"{identity.text}\n".encode("ascii"), [recipient]))
@@ -94,11 +94,6 @@ class KeyFolder:
 
     def _file(self, id: bytes) -> Path:
         return self.path / f"{id.hex()}{SEALED}"
-
-    def _make(self) -> None:
-        if not self.path.exists():
-            self.path.mkdir(mode=0o700, parents=True)
-            durable.sync_folder(self.path.parent)
 
 
 def _ids(folder: Path, suffix: str) -> Iterable[bytes]:

@@ -311,9 +311,7 @@ class Keyring:
 
     def _write(self, path: Path, data: bytes) -> None:
         with _on_disk(path):
-            if not self.folder.exists():
-                self.folder.mkdir(mode=0o700, parents=True)
-                durable.sync_folder(self.folder.parent)
+            durable.make_folder(self.folder)
             durable.replace_and_shred(path, data)
 
     def _remove(self, path: Path) -> None:

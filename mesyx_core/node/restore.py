@@ -11,7 +11,7 @@ from mesyx_core.api.errors import Misconfigured, Refused
 from mesyx_core.config import load
 from mesyx_core.journal.copying import copy_in
 from mesyx_core.node import backup
-from mesyx_core.node.durable import sync_folder, write_durably
+from mesyx_core.node.durable import make_folder, sync_folder, write_durably
 from mesyx_core.node.progress import Tell
 from mesyx_core.vault import age
 
@@ -35,7 +35,7 @@ def restore(source: Path, folder: Path, tell: Tell, identities: Sequence[age.Ide
         backup.copy_new(source / "blobs", journal / "blobs", tell, "bodies")
         backup.mirror(source / "keys", state / "keys")
         for path, data in kept.state.items():
-            (state / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder((state / path).parent)
             write_durably(state / path, data)
         _database(source, folder, kept.config, journal, tell)
         write_durably(folder / backup.CONFIG, kept.config)  # last: before, this is no node

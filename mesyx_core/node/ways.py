@@ -105,9 +105,7 @@ class WayFolder:
     def add(self, kind: Kind, recipient: str, label: str, file: bytes) -> Way:
         """Durable on return; in the place of one with the same recipient."""
         id = key_id(recipient).hex()[:16]
-        if not self.path.exists():
-            self.path.mkdir(mode=0o700, parents=True)
-            durable.sync_folder(self.path.parent)
+        durable.make_folder(self.path)
         durable.replace_and_shred(self.path / f"{id}{SEALED}", file)
         durable.write_durably(self.path / f"{id}{TOLD}", f"{kind} {recipient} {label}\n".encode())
         return Way(id, kind, recipient, label, file)
