@@ -29,9 +29,9 @@ STEPS = [
     "mesyx_core.node.keyring:Keyring.keep_kit",
     "mesyx_core.journal.journal:Journal.add_store",
     "mesyx_core.node.verbs.stores:_made",
-    "mesyx_core.cli.store:_sync_name",
-    "mesyx_core.cli.store:emit",
-    "mesyx_core.cli.store:printed",
+    "mesyx_core.cli.handing:_sync_name",
+    "mesyx_core.cli.handing:emit",
+    "mesyx_core.cli.handing:printed",
     "mesyx_core.node.keyring:Keyring._remove",
     "mesyx_core.node.keyring:Keyring.kit_taken",
 ]
@@ -101,7 +101,7 @@ def test_a_command_that_is_killed_leaves_no_store_whose_kit_nobody_has(laptop: L
 
 
 def test_a_kit_is_kept_until_it_was_shown_and_no_longer(laptop: Laptop) -> None:
-    killed = laptop.run(*laptop.create, kill=("before", "mesyx_core.cli.store:emit"))
+    killed = laptop.run(*laptop.create, kill=("before", "mesyx_core.cli.handing:emit"))
     assert killed.code == KILLED
     assert "BEGIN AGE" not in killed.out
     assert laptop.left()
@@ -116,7 +116,7 @@ def test_a_kit_is_kept_until_it_was_shown_and_no_longer(laptop: Laptop) -> None:
 
 
 def test_the_same_create_again_gives_the_same_kit_and_says_so(laptop: Laptop) -> None:
-    laptop.run(*laptop.create, kill=("before", "mesyx_core.cli.store:emit"))
+    laptop.run(*laptop.create, kill=("before", "mesyx_core.cli.handing:emit"))
     [kept] = [path.read_text() for path in (laptop.folder / "laptop/state/keys").glob("*.kit")]
     again = laptop.run(*laptop.create)
     assert again.out.endswith(kept)
@@ -124,7 +124,7 @@ def test_the_same_create_again_gives_the_same_kit_and_says_so(laptop: Laptop) ->
 
 
 def test_another_passphrase_gives_no_kit_and_names_the_way_to_it(laptop: Laptop) -> None:
-    laptop.run(*laptop.create, kill=("before", "mesyx_core.cli.store:emit"))
+    laptop.run(*laptop.create, kill=("before", "mesyx_core.cli.handing:emit"))
     laptop.passphrase.write_text("another\n")
     again = laptop.run(*laptop.create)
     assert again.code == exits.FAILED
