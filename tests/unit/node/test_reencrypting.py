@@ -236,6 +236,7 @@ PERIODS = 5
 FULL = bool(os.environ.get("MESYX_FULL"))
 
 
+@pytest.mark.timeout(3600 if FULL else 120)
 async def test_over_the_years_a_phone_reads_its_window_and_a_laptop_all(
     cluster: Cluster, turned: Clock, tmp_path: Path
 ) -> None:
@@ -249,7 +250,8 @@ async def test_over_the_years_a_phone_reads_its_window_and_a_laptop_all(
         await phone.ask("store.unlock", name=STORE, passphrase=PASSPHRASE)
         for period in range(periods):
             await deliver(cluster, *range(period * each, period * each + each))
-            await cluster.read((period + 1) * each)
+            if period % 10 < 2:
+                await cluster.read((period + 1) * each)
             await running(cluster.alice).upkeep.round()
             await shared(cluster, phone)
             turned.ahead += timedelta(days=days)
