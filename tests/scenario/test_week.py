@@ -206,9 +206,10 @@ class Traffic:
         self._stop.wait(5)
 
 
-def rise(series: Sequence[int]) -> float:
-    """From the first to the last on the line that fits best: a peak now and then counts little, wherever it is."""
-    return statistics.linear_regression(range(len(series)), series).slope * (len(series) - 1)
+def rise(series: Sequence[float]) -> float:
+    """From its first quarter to its last: a peak now and then does not count, and a step counts as what it is."""
+    quarter = len(series) // 4
+    return statistics.median(series[-quarter:]) - statistics.median(series[:quarter])
 
 
 @contextmanager
