@@ -110,7 +110,7 @@ def private_keys(pair: Pair) -> dict[str, bytes]:
     """Every private key of the client, in each form in which it might be written down."""
     armored = pair.kit[pair.kit.index("-----BEGIN AGE") :].partition("-----END AGE ENCRYPTED FILE-----")
     kit = age.decrypt_passphrase((armored[0] + armored[1] + "\n").encode(), PASSPHRASE).decode()
-    secrets = dict(re.findall(r"# ([a-z-]+): ([0-9a-f]{64})", kit))
+    secrets = dict(re.findall(r"# ([a-z-]+-key): ([0-9a-f]{64})", kit))
     secrets["client's node key"] = (pair.client.folder / "state" / "node.key").read_text().strip().rpartition(":")[2]
     raw = {name: bytes.fromhex(secret) for name, secret in secrets.items()}
     found = {}

@@ -14,7 +14,9 @@ import pytest
 
 from mesyx_core.node.keyring import Keyring
 from mesyx_core.node.secrets import Secrets
+from mesyx_core.vault import age
 from mesyx_core.vault.age import bech32
+from mesyx_core.vault.keyset import key_id
 from tests.scenario.cluster import PASSPHRASE, Node, Pair, client, cluster, free_port, wait_for
 from tests.scenario.leaks import files, private_keys
 
@@ -137,9 +139,11 @@ def test_both_laptops_read_the_mail_and_see_each_others_flags(tmp_path: Path, ru
 
             first, other = held(pair.client, PASSPHRASE), held(laptop2, OTHER)
             assert other.owner is None
-            assert {path.suffix for path in (laptop2.folder / "state" / "keys").iterdir()} == {".age"}
-            long = first.identities[0]
-            assert set(other.identities) == set(first.identities) - {long}
+            assert {path.suffix for path in (laptop2.folder / "state" / "keys").iterdir()} == {".age", ".keys"}
+            [long] = set(first.identities) - set(other.identities)
+            assert set(other.identities) < set(first.identities)
+            [fallback] = [row for row in pair.client.json("keyset", "list", "alice") if row["name"] == "fallback"]
+            assert [key["id"] for key in fallback["keys"]] == [key_id(age.parse_identity(long).recipient).hex()]
             everything = {**private_keys(pair), **forms(first.identities), "its passphrase": OTHER.encode()}
             assert not in_clear(laptop2, everything)
             assert not in_clear(pair.gateway, everything)
