@@ -23,6 +23,9 @@ DIST = ROOT / ".nox" / "dist"
 PLUGINS = sorted(p.parent.name.removeprefix("mesyx-") for p in (ROOT / "plugins").glob("mesyx-*/pyproject.toml"))
 CORE_TESTS = ["unit", "contract", "simulation", "fuzz"]
 ORACLES = ["pyrage>=1.4", "fast-mail-parser>=0.10", "psycopg[binary]>=3.2", "prometheus-client>=0.22"]
+XDIST = "pytest-xdist>=3.8"
+TWO = ("-n", "2", "--dist", "loadfile")
+"""Two files of tests at a time: they wait more than they work."""
 SAFE = {"PYTHONSAFEPATH": "1"}
 INSTALLED = "import mesyx_core; assert 'site-packages' in mesyx_core.__file__, 'tests must not see the checkout'"
 PROJECTS = [ROOT / "plugins" / f"mesyx-{plugin}" for plugin in PLUGINS]
@@ -95,11 +98,13 @@ def tests(session: nox.Session, dist: str) -> None:
     """One dist's own tests, with nothing else installed."""
     if dist == "mesyx":
         install(session)
-        pytest(session, ROOT, *(f"tests/{name}" for name in CORE_TESTS if (ROOT / "tests" / name).is_dir()))
+        session.install(XDIST)
+        pytest(session, ROOT, *TWO, *(f"tests/{name}" for name in CORE_TESTS if (ROOT / "tests" / name).is_dir()))
     else:
         install(session, dist)
+        session.install(XDIST)
         home = ROOT / "plugins" / f"mesyx-{dist}"
-        pytest(session, home, "tests", "--ignore", "tests/scenario", "-m", "not scenario")
+        pytest(session, home, *TWO, "tests", "--ignore", "tests/scenario", "-m", "not scenario")
 
 
 @nox.session
@@ -107,16 +112,14 @@ def scenario(session: nox.Session) -> None:
     """Several real nodes and real peers: all wheels, as root on Debian 12. Fails when a peer is missing."""
     session.run(str(ROOT / "scripts" / "peers"), "--check", external=True)
     install(session, *PLUGINS)
-    session.install("pytest-xdist>=3.8")  # they wait more than they work
+    session.install(XDIST)
     folders = sorted((ROOT / "plugins").glob("mesyx-*/tests/scenario"))
     marked = [
         file
         for file in sorted((ROOT / "plugins").glob("mesyx-*/tests/test_*.py"))
         if "mark.scenario" in file.read_text()
     ]
-    pytest(
-        session, ROOT, "-n", "2", "--dist", "loadfile", "tests/scenario", "tests/faults", *map(str, folders + marked)
-    )
+    pytest(session, ROOT, *TWO, "tests/scenario", "tests/faults", *map(str, folders + marked))
 
 
 @nox.session
@@ -143,7 +146,7 @@ def faults(session: nox.Session) -> None:
     """The campaign of faults, each at every place, or a part of it: `-- tests/faults/test_disk.py`. Notes what came of
     each. `scenario` has its short form."""
     part = any(argument.startswith("tests/") for argument in session.posargs)
-    session.install("pytest-xdist>=3.8")  # they wait more than they work
+    session.install(XDIST)
     long_form(session, "-n", "3", "--dist", "loadfile", *([] if part else ["tests/faults"]))
 
 
