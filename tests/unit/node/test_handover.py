@@ -86,7 +86,10 @@ def test_who_has_no_long_term_keys_cannot_give_all() -> None:
         handover.chosen(Secrets(None, (SHORT.text, LONG.text)), MANIFEST, "short")
 
 
-@pytest.mark.parametrize("recipient", ["", "age1", age.generate(hybrid=False).recipient, "x" * 4000])
+CLASSIC = age.generate(hybrid=False).recipient
+
+
+@pytest.mark.parametrize("recipient", ["", "age1", CLASSIC, "x" * 4000], ids=["empty", "age1", "classic", "long"])
 def test_keys_are_sealed_to_no_weak_or_broken_key(recipient: str) -> None:
     with pytest.raises(Refused):
         brought(recipient)

@@ -193,7 +193,9 @@ def test_nothing_of_a_way_is_in_clear(ring: Keyring) -> None:
     assert b"AGE-SECRET-KEY-" not in data
 
 
-@pytest.mark.parametrize("text", ["", "hello", "age1", A.text, RECIPIENT[:-1], "age1toy1", "age1../x1qqqqqqqqqqqqqqqq"])
+@pytest.mark.parametrize(
+    "text", ["", "hello", "age1", A.text, RECIPIENT[:-1], "age1toy1", "age1../x1qqqqqqqqqqqqqqqq"], ids=range(7)
+)
 def test_what_is_no_recipient_is_refused(text: str) -> None:
     with pytest.raises(Refused, match="no age recipient"):
         ways.kind_of(text)
@@ -251,6 +253,7 @@ def test_a_plugin_that_is_not_installed_is_named(ring: Keyring) -> None:
         (age.identity_plugin, IDENTITY.lower()),
         (age.identity_plugin, A.text),
     ],
+    ids=range(7),
 )
 def test_only_names_of_plugins_become_programs(parse: Callable[[str], str], text: str) -> None:
     with pytest.raises(age.AgeError):
