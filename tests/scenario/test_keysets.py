@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tests.scenario.cluster import wait_for as wait
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
 RULES = '\n[filter.rules]\nrule = [{ sender = "*@bank.example", set_importance = "high" }]\n'
-POLICY = "weekly keep 4; high: monthly keep forever"
+POLICY = "weekly keep 12; high: monthly keep forever"
 
 
 def wait_for(what: str, check: Callable[[], Any]) -> Any:
@@ -26,6 +27,13 @@ def send(pair: Pair, sender: str) -> None:
     with smtplib.SMTP("127.0.0.1", pair.smtp) as smtp:
         text = f"From: {sender}\r\nTo: {pair.address}\r\nSubject: hello\r\n\r\nHello.\r\n"
         smtp.sendmail(sender, [pair.address], text.encode())
+
+
+def sent_on(pair: Pair) -> bool:
+    """One more: the gateway hears of its new clock a second later than it is turned."""
+    send(pair, "bob@example.com")
+    time.sleep(1)
+    return True
 
 
 def keysets(node: Node) -> list[dict[str, Any]]:
@@ -76,12 +84,11 @@ def test_keys_change_as_months_go_by(tmp_path: Path) -> None:
             node.turn("+63d")
         wait_for("further keysets", lambda: pair.client.ask("keyset.policy", store="alice")["periods_left"] == 8)
         wait_for("further keysets at the gateway", lambda: agreed(pair))
-        send(pair, "bob@example.com")
-        wait_for("an epoch under a new one", lambda: len(used(pair.client)) == 3)
+        wait_for("an epoch under a new one", lambda: sent_on(pair) and set(used(pair.client)) - current)
         [new] = set(used(pair.client)) - current
         state = {row["name"]: row["state"] for row in keysets(pair.client)}
         assert state[new] == "current"
-        assert {state[name] for name in current} <= {"ended", "due"}
+        assert {state[name] for name in current} == {"ended"}
 
 
 def test_a_phone_gets_new_keys_and_reads_on(tmp_path: Path) -> None:
