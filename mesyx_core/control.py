@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -139,7 +139,8 @@ async def _run(stream: ByteStream, handle: Verb, line: bytes) -> None:
 
 
 async def _send_error(stream: ByteStream, kind: str, what: str, remedy: str) -> None:
-    await stream.send(json.dumps({"error": kind, "what": what, "remedy": remedy}).encode() + b"\n")
+    with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # nobody waits for it any more
+        await stream.send(json.dumps({"error": kind, "what": what, "remedy": remedy}).encode() + b"\n")
 
 
 def _kind(error: MesyxError) -> str:

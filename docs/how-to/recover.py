@@ -47,11 +47,11 @@ def opened(sealed):  # what an age file of less than 64 KiB holds
     lines, payload = head.split(b"\n"), rest.partition(b"\n")[2]
     for at, line in enumerate(lines):
         for key in keys if line.startswith(b"-> ") else ():
-            share, body = (base64.b64decode(text + b"==") for text in (line.split()[2], lines[at + 1]))
             try:
+                share, body = (base64.b64decode(text + b"==") for text in (line.split()[2], lines[at + 1]))
                 found = derive(unwrapped(line.split()[1], share, body, key), payload[:16], b"payload")
                 return found.decrypt(bytes(11) + b"\1", payload[16:], None)
-            except (InvalidTag, ValueError):
+            except (InvalidTag, ValueError, IndexError):
                 continue
 
 def large(hash, size, key):
@@ -71,16 +71,24 @@ for store, node, run, header, payload in rows:
         *_, target, _, sealed = loads(payload) if kind == 2 else (*loads(payload)[:5], b"", loads(payload)[5])
         place = (node, run, epoch) if kind == 2 else tuple(loads(payload)[1:4])
         if seed := opened(sealed):
-            seeds[place] = seed
+            seeds.setdefault(place, []).append(seed)
+os.umask(0o077)
 out.mkdir(parents=True, exist_ok=True)
+lost = 0
 for store, node, run, header, payload in rows:
     _, kind, epoch, index, s, blobs, *_ = loads(header)
-    if kind == 3 and (key := seeds.get((node, run, epoch))):
+    for key in seeds.get((node, run, epoch), ()) if kind == 3 else ():
         for bit in f"{index:010b}":
             key = mac(key, b"epoch/tree", int(bit))
         about = dumps((store, node, run, kind, epoch, index, len(payload) - 16, blobs), canonical=True)
-        whole = ChaCha20Poly1305(mac(key, b"seal/key", s)).decrypt(bytes(12), payload, about)
-        _, what, *content = CBORDecoder(io.BytesIO(whole)).decode()
-        if what == "mail":
-            body = content[1] if isinstance(content[1], bytes) else large(*content[1])
-            (out / f"{run.hex()[:12]}-{epoch}-{index}.eml").write_bytes(body)
+        try:
+            whole = ChaCha20Poly1305(mac(key, b"seal/key", s)).decrypt(bytes(12), payload, about)
+            _, what, *content = CBORDecoder(io.BytesIO(whole)).decode()
+            if what == "mail":
+                body = content[1] if isinstance(content[1], bytes) else large(*content[1])
+                (out / f"{run.hex()[:12]}-{epoch}-{index}.eml").write_bytes(body)
+            break
+        except Exception as error:  # one that is damaged takes no other with it
+            print(f"{run.hex()[:12]}-{epoch}-{index}: {type(error).__name__}", file=sys.stderr)
+            lost += 1
+sys.exit(lost > 0)

@@ -45,7 +45,8 @@ def backup(folder: Path, recipients: tuple[str, ...], passphrase_file: Path | No
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Age identity file for a backup that was sealed to a recipient; may be repeated.",
+    help="Age identity file for a backup that was sealed to a recipient; may be repeated. One under a passphrase asks "
+    "for it.",
 )
 @PASSPHRASE
 def restore(backup_: Path, folder: Path, identities: tuple[Path, ...], passphrase_file: Path | None) -> None:
@@ -55,15 +56,17 @@ def restore(backup_: Path, folder: Path, identities: tuple[Path, ...], passphras
     taken in after the backup comes back from the other nodes; what was being sent is asked for once they have said
     what was sent since.
     """
-    from mesyx_core.node.identities import read_identities
+    from mesyx_core.node.identities import read_identities, sealed_among
     from mesyx_core.node.restore import restore as make
+    from mesyx_core.node.run import harden
     from mesyx_core.node.secrets import passphrase
 
-    keys = [key for file in identities for key in read_identities(file)]
+    harden()
     phrase = ""
-    if not keys:
+    if not identities or sealed_among(identities):
         given = given_passphrase(passphrase_file)
         phrase = given.get("passphrase") or passphrase(Path(given["passphrase_file"]))
+    keys = [key for file in identities for key in read_identities(file, phrase)]
     result = working(lambda tell: make(backup_.absolute(), folder.absolute(), tell, keys, phrase))
     emit(result, _restored)
 

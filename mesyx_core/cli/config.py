@@ -75,7 +75,14 @@ def show() -> None:
     metavar="FILE",
     help="The passphrase of a client's stores, handed to the service alone, as a credential.",
 )
-def units(user: str, folder: Path | None, passphrase_file: Path | None) -> None:
+@click.option(
+    "--writable",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="A folder that the service may write to besides its state, for `mesyx backup`; may be repeated.",
+)
+def units(user: str, folder: Path | None, passphrase_file: Path | None, writable: tuple[Path, ...]) -> None:
     """Print systemd units for this node: a hardened service, and a socket unit for its ports.
 
     systemd binds the ports, so the node never runs as root, not even for port 25. After a change of a `listen`, make
@@ -84,7 +91,7 @@ def units(user: str, folder: Path | None, passphrase_file: Path | None) -> None:
     from mesyx_core.config import load
     from mesyx_core.config.units import units as made
 
-    files = made(load(settings().config), _itself(), user, passphrase_file)
+    files = made(load(settings().config), _itself(), user, passphrase_file, writable)
     for name, text in files.items():
         if folder is None:
             click.echo(f"# --- {name}\n{text}")

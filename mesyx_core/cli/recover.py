@@ -42,7 +42,7 @@ def recover(
 
     Exit code 1 says that not all of it could be opened; what is missing is named.
     """
-    from mesyx_core.node.identities import is_sealed, read_identities
+    from mesyx_core.node.identities import read_identities, sealed_among
     from mesyx_core.node.recover import Recovery, complete
     from mesyx_core.node.recover import recover as work
     from mesyx_core.node.run import harden
@@ -50,7 +50,7 @@ def recover(
 
     harden()
     phrase = ""
-    if passphrase_file is not None or not identities or any(map(is_sealed, map(_beginning, identities))):
+    if passphrase_file is not None or not identities or sealed_among(identities):
         given = given_passphrase(passphrase_file)
         phrase = given.get("passphrase") or passphrase(Path(given["passphrase_file"]))
     keys = [key for file in identities for key in read_identities(file, phrase)]
@@ -65,14 +65,6 @@ def recover(
     done = working(lambda tell: work(replace(job, tell=tell)))
     emit(done, _report)
     return exits.OK if complete(done) else exits.FAILED
-
-
-def _beginning(file: Path) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            return stream.read(64)
-    except OSError:
-        return b""  # whoever reads it says why
 
 
 def _report(done: list[dict[str, Any]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,8 @@ from mesyx_core.config.model import Config
 
 WATCHDOG: Final = 60
 """Seconds without a sign of life after which the service is started again."""
+START: Final = "30min"
+"""A large journal may first be brought up to a new release's schema."""
 STOP: Final = 20
 CONFIG: Final = 3
 """The exit code of a config that cannot be run: starting again cannot help."""
@@ -47,12 +49,15 @@ SystemCallErrorNumber=EPERM
 UMask=0077"""
 
 
-def units(config: Config, command: Path, user: str, passphrase_file: Path | None = None) -> dict[str, str]:
-    """Unit file name to text. `command` is the mesyx to run; sockets are bound for every `listen` in the config."""
+def units(
+    config: Config, command: Path, user: str, passphrase_file: Path | None = None, writable: Sequence[Path] = ()
+) -> dict[str, str]:
+    """Unit file name to text. `command` is the mesyx to run; sockets are bound for every `listen` in the config. The
+    service writes to its state and to what is `writable` alone."""
     name = f"mesyx-{re.sub(r'[^A-Za-z0-9_.-]', '-', config.node.name)}"
     streams = sorted(set(_streams(config)), key=lambda each: (int(each.rpartition(":")[2]), each))
     sockets = {f"{name}.socket": _socket(config, streams)} if streams else {}
-    return {f"{name}.service": _service(config, command, user, passphrase_file, [*sockets]), **sockets}
+    return {f"{name}.service": _service(config, command, user, passphrase_file, writable, [*sockets]), **sockets}
 
 
 def _streams(config: Config) -> Iterator[str]:
@@ -79,7 +84,14 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _service(config: Config, command: Path, user: str, passphrase_file: Path | None, sockets: list[str]) -> str:
+def _service(
+    config: Config,
+    command: Path,
+    user: str,
+    passphrase_file: Path | None,
+    writable: Sequence[Path],
+    sockets: list[str],
+) -> str:
     file, state = config.file.absolute(), config.state
     words = [str(command), "run", "-c", str(file)]
     credential = []
@@ -87,7 +99,8 @@ def _service(config: Config, command: Path, user: str, passphrase_file: Path | N
         credential = [f"LoadCredential=passphrase:{_escaped(str(passphrase_file.absolute()))}"]
         words += ["--passphrase-file", "%d/passphrase"]
     exec_ = " ".join(word if word.startswith("%d/") else _quoted(word) for word in words)
-    within_home = any(str(path).startswith(("/home/", "/root/", "/run/user/")) for path in (file, state, command))
+    used = (file, state, command, *(each.absolute() for each in writable))
+    within_home = any(str(path).startswith(("/home/", "/root/", "/run/user/")) for path in used)
     home = "ProtectHome=read-only" if within_home else "ProtectHome=yes"
     lines = [
         "[Unit]",
@@ -96,8 +109,8 @@ def _service(config: Config, command: Path, user: str, passphrase_file: Path | N
         "Wants=network-online.target",
         " ".join(["After=network-online.target", *sockets]),
         *(f"Requires={each}" for each in sockets),
-        "StartLimitIntervalSec=300",
-        "StartLimitBurst=10",
+        "# However long its database or its disk is away: what comes in waits for it.",
+        "StartLimitIntervalSec=0",
         "",
         "[Service]",
         "Type=notify",
@@ -107,9 +120,10 @@ def _service(config: Config, command: Path, user: str, passphrase_file: Path | N
         "ExecReload=/bin/kill -HUP $MAINPID",
         *credential,
         f"WatchdogSec={WATCHDOG}",
+        f"TimeoutStartSec={START}",
         f"TimeoutStopSec={STOP}",
         "Restart=on-failure",
-        "RestartSec=2",
+        "RestartSec=5",
         f"RestartPreventExitStatus={CONFIG}",
         "LimitNOFILE=65536",
         "",
@@ -118,6 +132,7 @@ def _service(config: Config, command: Path, user: str, passphrase_file: Path | N
         "MemorySwapMax=0",
         "",
         f"ReadWritePaths={_quoted(str(state))}",
+        *(f"ReadWritePaths={_quoted(f'-{each.absolute()}')}" for each in writable),  # -: it may be a disk not there yet
         *_HARDENED.format(home=home).splitlines(),
         "",
         "[Install]",

@@ -12,19 +12,21 @@ erasure takes must not lie in backups. The index of the mailboxes is left out as
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from mesyx_core.api.errors import Busy, Misconfigured, Refused, Temporary
-from mesyx_core.node.durable import make_folder, sync_folder, write_durably
+from mesyx_core.node.durable import make_folder, shred, sync_folder, write_durably
 from mesyx_core.node.progress import Tell
 from mesyx_core.vault.encoding import EncodingError, decode, encode
 
@@ -34,10 +36,14 @@ SEALED: Final = "node.age"
 ABOUT: Final = "backup.json"
 FRESH: Final = "new"
 """Folder within the backup where its next database is made."""
+_OWN: Final = {DATABASE, "blobs", "keys", SEALED, ABOUT, FRESH, "lock", f"{SEALED}.new", f"{ABOUT}.new"}
+"""Names in a backup's folder; the last two are what a crash may leave, and the next backup replaces."""
 MOST: Final = 16 << 20
 """Bytes of what is sealed."""
 KEY: Final = "node.key"
 CONFIG: Final = "mesyx.toml"
+BLOB: Final = re.compile(r"[0-9a-f]{64}")
+"""The name of one, whole."""
 _CHUNK: Final = 1 << 20
 
 
@@ -101,7 +107,7 @@ def held(folder: Path) -> Iterator[None]:
     """The backup's folder, made where there is none, for one backup at a time. Raises Refused, Busy, Temporary."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        strange = {each.name for each in folder.iterdir()} - {DATABASE, "blobs", "keys", SEALED, ABOUT, FRESH, "lock"}
+        strange = {each.name for each in folder.iterdir()} - _OWN
         if strange:
             raise Refused(f"{folder}: holds something else than a backup", "name a new folder, or a backup to renew")
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -116,21 +122,40 @@ def held(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def renewable(folder: Path, node: str) -> None:
+    """Raises Refused where it is another node's backup: that would be gone."""
+    try:
+        found = json.loads((folder / ABOUT).read_text("utf-8"))["node"]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refused(f"{folder / ABOUT}: cannot be read", "name a new folder, or a backup to renew") from error
+    if found != node:
+        raise Refused(f"{folder}: is the backup of another node", "name a folder for each node")
+
+
 def cannot(path: Path, error: OSError) -> Temporary:
+    if error.errno == errno.EROFS:
+        return Temporary(
+            f"{path}: cannot be written ({error.strerror})",
+            "mount it writable; a node under systemd writes there only with `mesyx config units --writable DIR`",
+        )
     return Temporary(
         f"{path}: cannot be written ({error.strerror or type(error).__name__})", "make room there, and see its rights"
     )
 
 
 def copy_new(source: Path, target: Path, tell: Tell, what: str) -> set[str]:
-    """Files that the target has not got yet, durable when this returns; the names of all that the source has."""
+    """Blobs that the target has not got yet, durable when this returns; the names of all that the source has. What is
+    only on its way there has another kind of name, and is left."""
     target.mkdir(mode=0o700, exist_ok=True)
-    files = [each for each in os.scandir(source) if each.is_file(follow_symlinks=False)] if source.is_dir() else []
+    found: Iterable[os.DirEntry[str]] = os.scandir(source) if source.is_dir() else ()
+    files = [each for each in found if BLOB.fullmatch(each.name) and each.is_file(follow_symlinks=False)]
     for done, each in enumerate(files):
         there = target / each.name
         try:
             if not there.exists() or there.stat().st_size != each.stat().st_size:
-                _copy(Path(each.path), there)
+                copy_file(Path(each.path), there)
         except FileNotFoundError:
             continue  # purged just now, and so no part of any later state
         tell(what, done + 1, len(files))
@@ -138,7 +163,8 @@ def copy_new(source: Path, target: Path, tell: Tell, what: str) -> set[str]:
     return {each.name for each in files}
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_file(source: Path, target: Path) -> None:
+    """Its content is durable when this returns; its name is the folder's matter."""
     fresh = target.with_name(f"{target.name}.new")
     with source.open("rb") as reading, open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         shutil.copyfileobj(reading, file, _CHUNK)
@@ -149,8 +175,10 @@ def _copy(source: Path, target: Path) -> None:
 
 def mirror(source: Path, target: Path) -> None:
     """Small files, with those of folders within: exactly what is there now. A private key that was shredded lives on in
-    no backup that is renewed."""
+    no backup that is renewed: it is overwritten there as well. Raises Temporary where all of them are gone at once."""
     target.mkdir(mode=0o700, exist_ok=True)
+    if not source.is_dir() and any(target.iterdir()):
+        raise Temporary(f"{source}: is not there, and the backup has keys", "restore them from it, or move it away")
     files = {each.relative_to(source) for each in source.rglob("*") if each.is_file()} if source.is_dir() else set()
     for path in sorted(files):
         there, data = target / path, (source / path).read_bytes()
@@ -159,7 +187,7 @@ def mirror(source: Path, target: Path) -> None:
             write_durably(there, data)
     for each in list(target.rglob("*")):
         if each.is_file() and each.relative_to(target) not in files:
-            each.unlink()
+            shred(each)
     sync_folder(target)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,19 @@ def read_identities(file: Path, phrase: str | None = None) -> list[age.Identity]
 def is_sealed(data: bytes) -> bool:
     """Whether it is an age file."""
     return data.startswith((b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----"))
+
+
+def sealed_among(files: Iterable[Path]) -> bool:
+    """Whether one of them asks for a passphrase. What cannot be read is for `read_identities` to refuse."""
+    return any(map(is_sealed, map(_beginning, files)))
+
+
+def _beginning(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(64)
+    except OSError:
+        return b""
 
 
 def _unsealed(file: Path, data: bytes, phrase: str | None) -> bytes:

@@ -57,6 +57,13 @@ class Keyring:
         """Whether private keys have come that nobody has opened yet."""
         return self._arrived(store).exists()
 
+    @contextmanager
+    def still(self) -> Iterator[Path]:
+        """The folder, which nobody changes meanwhile, and where nothing is half done. Raises Temporary."""
+        with self._changing:
+            self._finish()
+            yield self.folder
+
     def finish(self) -> None:
         """Do what a crash kept from being done: what was to be destroyed is. Raises Temporary."""
         with self._changing:

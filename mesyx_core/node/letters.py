@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
+from mesyx_core.node.durable import make_folder
+
 FLAGS: Final = {"\\Draft": "D", "\\Flagged": "F", "\\Answered": "R", "\\Seen": "S", "\\Deleted": "T"}
 """In the order of Maildir's letters."""
 STATUS: Final = {"\\Answered": "A", "\\Flagged": "F", "\\Draft": "T", "\\Deleted": "D"}
@@ -16,6 +18,8 @@ STATUS: Final = {"\\Answered": "A", "\\Flagged": "F", "\\Draft": "T", "\\Deleted
 _FROM: Final = re.compile(rb"^(>*From )", re.MULTILINE)
 _BARE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 _RESERVED: Final = frozenset(("cur", "new", "tmp", ".", "..", ""))
+_LONGEST: Final = 200
+"""Bytes of a file's name; most file systems take 255."""
 
 
 class Letters(Protocol):
@@ -31,7 +35,22 @@ class Letters(Protocol):
 def place(mailbox: str) -> Path:
     """A mailbox's name as a path that stays below where it is put."""
     parts = [re.sub(r"[\x00-\x1f\x7f/]", "_", part) for part in mailbox.split("/")]
-    return Path(*(f"{part}_" if part in _RESERVED or part.startswith(".") else part[:200] for part in parts))
+    return Path(*map(_part, parts))
+
+
+def _part(part: str) -> str:
+    part = part.encode()[:_LONGEST].decode(errors="ignore")
+    return f"{part}_" if part in _RESERVED or part.startswith(".") or part.endswith(".mbox") else part
+
+
+def distinct(path: Path, taken: set[str]) -> Path:
+    """This path, or one beside it where another mailbox has it, in any case of letters."""
+    found, number = path, 1
+    while str(found).casefold() in taken:
+        number += 1
+        found = path.with_name(f"{path.name}-{number}")
+    taken.add(str(found).casefold())
+    return found
 
 
 def plain(data: bytes) -> bytes:
@@ -46,7 +65,7 @@ class Maildir:
         self._folder = folder
         self._count = 0
         for name in ("tmp", "new", "cur"):
-            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder / name)
 
     def add(self, data: bytes, time: datetime, flags: Collection[str]) -> None:
         self._count += 1
@@ -68,7 +87,7 @@ class Mbox:
     """One file; flags as most programs read them, in Status and X-Status, above the message's own header."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         self._path = path
         self._file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")  # noqa: SIM115  # `close` does
 

@@ -11,9 +11,20 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-_TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_TEXT: Final = "%(asctime)s %(levelname)s %(name)s: "
 _PRIORITY: Final = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 """As syslog has them (sd-daemon(3))."""
+
+
+class Text(logging.Formatter):
+    """A line for people. Without tracebacks, which a library may add: an exception's words may quote a message."""
+
+    def __init__(self) -> None:
+        super().__init__(_TEXT)
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.asctime = self.formatTime(record)
+        return self.formatMessage(record) + record.getMessage().replace("\n", " ")
 
 
 class Json(logging.Formatter):
@@ -45,7 +56,8 @@ def configure(form: Literal["text", "json"] = "text", environment: Mapping[str, 
     elif environment.get("JOURNAL_STREAM"):
         handler.setFormatter(Journal())
     else:
-        handler.setFormatter(logging.Formatter(_TEXT))
+        handler.setFormatter(Text())
+    logging.raiseExceptions = False  # it would print the arguments of a record that it cannot write
     root = logging.getLogger()
     for other in list(root.handlers):
         if getattr(other, "mesyx", False):

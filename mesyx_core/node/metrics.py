@@ -4,6 +4,7 @@ its fingerprint."""
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import time
@@ -14,10 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mesyx_core.api import Misconfigured
+from mesyx_core.node.faults import place
 from mesyx_core.node.sockets import split
 
 if TYPE_CHECKING:
     from mesyx_core.node.core import Node
+
+log = logging.getLogger(__name__)
 
 PATIENCE: Final = 5.0
 """Seconds for which a scrape waits for the event loop."""
@@ -111,7 +115,12 @@ class Collector:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
         kinds = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily}
-        for figure in asyncio.run_coroutine_threadsafe(figures(self._node), self._loop).result(PATIENCE):
+        asked = asyncio.run_coroutine_threadsafe(figures(self._node), self._loop)
+        try:
+            found = asked.result(PATIENCE)
+        finally:
+            asked.cancel()  # harmless once it is there
+        for figure in found:
             if figure.name == "mesyx":
                 yield InfoMetricFamily(figure.name, figure.help, value=dict(figure.samples[0][0]))
                 continue
@@ -120,6 +129,26 @@ class Collector:
             for labels, value in figure.samples:
                 family.add_metric([labels[name] for name in names], value)
             yield family
+
+
+def _quieten(server: Any) -> None:
+    """No traceback on stderr, which is the log, and no patience with who connects and says nothing."""
+    figures_of = server.get_app()
+
+    def app(environ: Any, start: Any) -> Any:
+        try:
+            return figures_of(environ, start)
+        except Exception as error:
+            log.warning("figures could not be had: %s at %s", type(error).__name__, place(error))
+            start("503 Service Unavailable", [("Content-Type", "text/plain")])
+            return [b""]
+
+    def lost(request: Any, address: Any) -> None:
+        log.debug("whoever asked for figures went away")
+
+    server.set_app(app)
+    server.handle_error = lost
+    server.RequestHandlerClass = type("Handler", (server.RequestHandlerClass,), {"timeout": PATIENCE})
 
 
 @contextmanager
@@ -141,6 +170,7 @@ def served(node: Node) -> Iterator[None]:
     except OSError as error:
         what = f"{node.config.file}: [node] metrics: cannot listen on {where}: {error.strerror}"
         raise Misconfigured(what, "choose another port of loopback") from error
+    _quieten(server)
     try:
         yield
     finally:

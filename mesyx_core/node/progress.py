@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final, Protocol
 
+from anyio import CancelScope
 from pydantic import JsonValue
+
+from mesyx_core.api.errors import Temporary
 
 EVERY: Final = 0.2
 """Seconds between two looks."""
@@ -24,14 +27,19 @@ def quietly(what: str, done: int, of: int = 0) -> None:
 
 async def told(work: Callable[[Tell], Awaitable[JsonValue]]) -> AsyncGenerator[dict[str, Any], None]:
     """Do the work: {"progress": {"what", "done", "of"}} as it goes on, at last {"result": …}. Ended before, the work is
-    cancelled."""
+    cancelled: its threads end where they next tell how far they are, and nothing of it goes on afterwards."""
     latest: list[dict[str, Any]] = []
+    scope = CancelScope()  # unlike a cancelled task, it waits for threads
 
     def tell(what: str, done: int, of: int = 0) -> None:
+        if scope.cancel_called:
+            raise Temporary("the command was broken off", "give it again")
         latest[:] = [{"what": what, "done": done, "of": of}]
 
     async def whole() -> JsonValue:
-        return await work(tell)
+        with scope:
+            return await work(tell)
+        return None
 
     task = asyncio.create_task(whole())
     shown: list[dict[str, Any]] = []
@@ -43,5 +51,9 @@ async def told(work: Callable[[Tell], Awaitable[JsonValue]]) -> AsyncGenerator[d
                 yield {"progress": shown[0]}
         yield {"result": task.result()}
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        if not task.done():
+            scope.cancel()
+            with CancelScope(shield=True):
+                await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # nobody else asks

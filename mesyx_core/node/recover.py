@@ -6,6 +6,7 @@ key that is in memory alone; so mailboxes, flags, deletions and doubles are what
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -18,20 +19,22 @@ from typing import Any, Final, Literal, TypeAlias
 import anyio
 
 from mesyx_core.api import Field, Message, Row, View
-from mesyx_core.api.errors import Refused
+from mesyx_core.api.errors import Refused, Temporary
 from mesyx_core.journal import Journal
 from mesyx_core.mailbox.account import Account
 from mesyx_core.mailbox.outbound import Part
 from mesyx_core.node.backup import cannot
 from mesyx_core.node.clock import now
 from mesyx_core.node.keyring import Keyring
-from mesyx_core.node.letters import Letters, Maildir, Mbox, place
+from mesyx_core.node.letters import Letters, Maildir, Mbox, distinct, place
 from mesyx_core.node.progress import Tell, quietly
 from mesyx_core.node.stores import fingerprint
 from mesyx_core.record.entry import Kind
 from mesyx_core.record.ops import Dot
 from mesyx_core.vault import age
 from mesyx_core.vault.authority import Authority
+
+log = logging.getLogger(__name__)
 
 Form: TypeAlias = Literal["maildir", "mbox"]
 PLACES: Final = ("journal.db", "journal/journal.db", "state/journal/journal.db")
@@ -93,7 +96,7 @@ def recover(job: Recovery) -> list[dict[str, Any]]:
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _scratch(target) as scratch:
             _copied(found, scratch / "journal", job.tell)
-            return anyio.run(_all, job, scratch)
+            return anyio.run(_all, job, scratch, keyrings(job.source, scratch))
     except OSError as error:
         raise cannot(target, error) from error
 
@@ -125,30 +128,60 @@ def _copied(database: Path, folder: Path, tell: Tell) -> None:
         tell("bodies", done + 1, len(names))
 
 
-async def _all(job: Recovery, scratch: Path) -> list[dict[str, Any]]:
+def keyrings(source: Path, scratch: Path) -> list[Keyring]:
+    """Copies of those in the source, sealed as they are: to open one may change it."""
+    found = []
+    for number, folder in enumerate(source / path for path in KEYS if (source / path).is_dir()):
+        copy = scratch / f"keys{number}"
+        shutil.copytree(folder, copy, copy_function=shutil.copyfile)
+        found.append(Keyring(copy))
+    return found
+
+
+async def _all(job: Recovery, scratch: Path, rings: Sequence[Keyring]) -> list[dict[str, Any]]:
     async with Journal.open(scratch / "journal", durable=False) as journal:
         stores = [(id, name) for id, name in await journal.stores() if job.only in ("", name, fingerprint(id))]
         if not stores:
             raise Refused(f"no store {job.only} is in it".replace("  ", " "), "see `mesyx store list` there")
-        return [await _store(job, journal, scratch, id, name, len(stores) > 1) for id, name in stores]
+        keys = opening(job, [id for id, _ in stores], rings)
+        taken: set[str] = set()
+        folders = [distinct(job.target / place(name), taken) if len(stores) > 1 else job.target for _, name in stores]
+        found = zip(stores, folders, strict=True)
+        return [await _store(job, journal, scratch, id, name, keys[id], folder) for (id, name), folder in found]
 
 
 async def _store(
-    job: Recovery, journal: Journal, scratch: Path, store: bytes, name: str, several: bool
+    job: Recovery,
+    journal: Journal,
+    scratch: Path,
+    store: bytes,
+    name: str,
+    identities: Sequence[age.Identity],
+    folder: Path,
 ) -> dict[str, Any]:
-    identities = _keys(job, store)
-    folder = job.target / place(name) if several else job.target
     async with _opened(journal, scratch / "index" / store.hex()[:16], store, name, identities) as account:
         await _read(account, job.tell)
-        written = await _write(account.view(), folder, job.form, job.tell)
-        return {"store": name, "fingerprint": fingerprint(store), "mailboxes": written, **await _left(account)}
+        written, without = await _write(account.view(), folder, job.form, job.tell)
+        left = await _left(account, without)
+        return {"store": name, "fingerprint": fingerprint(store), "mailboxes": written, **left}
 
 
-def _keys(job: Recovery, store: bytes) -> list[age.Identity]:
-    found = list(job.identities)
-    for keyring in (Keyring(job.source / path) for path in KEYS if (job.source / path).is_dir()):
-        if job.phrase and keyring.has(store):
-            found += keyring.open(store, job.phrase).keys()
+def opening(job: Recovery, stores: Sequence[bytes], rings: Sequence[Keyring]) -> dict[bytes, list[age.Identity]]:
+    """What opens each store: what was given, and what is in a keyring that the passphrase opens. It may be another's,
+    as a kit's: that is refused only where there is nothing else. Raises Refused, Temporary."""
+    found = {store: list(job.identities) for store in stores}
+    refusals: list[Refused | Temporary] = []
+    for store in stores:
+        for ring in rings if job.phrase else ():
+            if ring.has(store):
+                try:
+                    found[store] += ring.open(store, job.phrase).keys()
+                except (Refused, Temporary) as refused:
+                    refusals.append(refused)
+    if refusals and not any(found.values()):
+        raise refusals[0]
+    for each in refusals:
+        log.warning("a keyring stays closed: %s", each.what)
     return found
 
 
@@ -187,12 +220,15 @@ async def _read(account: Account, tell: Tell) -> None:
         tasks.cancel_scope.cancel()
 
 
-async def _write(view: View, folder: Path, form: Form, tell: Tell) -> dict[str, int]:
+async def _write(view: View, folder: Path, form: Form, tell: Tell) -> tuple[dict[str, int], int]:
+    """How many messages of each mailbox were written, and how many have no body here."""
     written: dict[str, int] = {}
+    taken: set[str] = set()
+    done = 0
     mailboxes = [each for each in await view.mailboxes() if each.exists]
     whole = sum(each.exists for each in mailboxes)
     for mailbox in mailboxes:
-        path = folder / place(mailbox.name)
+        path = distinct(folder / place(mailbox.name), taken)
         letters: Letters = Maildir(path) if form == "maildir" else Mbox(path.with_name(f"{path.name}.mbox"))
         about = {row.uid: row async for rows in view.rows(mailbox.id, _ALL, _FIELDS) for row in rows}
         count = 0
@@ -201,17 +237,18 @@ async def _write(view: View, folder: Path, form: Form, tell: Tell) -> dict[str, 
                 data = b"".join([chunk async for chunk in body.read()])
                 await anyio.to_thread.run_sync(_add, letters, data, about[uid])
                 count += 1
-                tell("messages", sum(written.values()) + count, whole)
+                tell("messages", done + count, whole)
         letters.close()
-        written[mailbox.name] = count
-    return written
+        written[mailbox.name] = written.get(mailbox.name, 0) + count
+        done += count
+    return written, whole - done
 
 
 def _add(letters: Letters, data: bytes, row: Row) -> None:
     letters.add(data, row.time or now(), row.flags or ())
 
 
-async def _left(account: Account) -> dict[str, Any]:
+async def _left(account: Account, without: int) -> dict[str, Any]:
     """What could not be had, and which keys would open it."""
     progress = await account.status()
     targets = [target for target in await account.epochs() if target.kind == "keyset"]
@@ -219,11 +256,11 @@ async def _left(account: Account) -> dict[str, Any]:
     return {
         "locked": progress.locked,
         "keysets without a key": closed if progress.locked else [],
-        "incomplete": progress.waiting,
+        "incomplete": progress.waiting + without,
         "violations": progress.violations,
     }
 
 
 def complete(done: Iterable[dict[str, Any]]) -> bool:
     """Whether nothing was left behind."""
-    return not any(each["locked"] or each["incomplete"] for each in done)
+    return not any(each["locked"] or each["incomplete"] or each["violations"] for each in done)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from mesyx_core.api.errors import Misconfigured, Refused
-from mesyx_core.config import load
+from mesyx_core.config import parse
 from mesyx_core.journal.copying import copy_in
 from mesyx_core.node import backup
 from mesyx_core.node.durable import make_folder, sync_folder, write_durably
@@ -28,6 +27,7 @@ def restore(source: Path, folder: Path, tell: Tell, identities: Sequence[age.Ide
         raise Refused(f"{folder}: is not empty", "name a new folder; move what is there away if that is the place")
     state = folder / "state"
     journal = state / "journal"
+    url = _database_url(source, folder, kept.config)  # before anything is made, should this config be refused
     try:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         state.mkdir(mode=0o700)
@@ -37,7 +37,7 @@ def restore(source: Path, folder: Path, tell: Tell, identities: Sequence[age.Ide
         for path, data in kept.state.items():
             make_folder((state / path).parent)
             write_durably(state / path, data)
-        _database(source, folder, kept.config, journal, tell)
+        _database(source, journal, url, tell)
         write_durably(folder / backup.CONFIG, kept.config)  # last: before, this is no node
         for each in (state, folder):
             sync_folder(each)
@@ -52,21 +52,23 @@ def restore(source: Path, folder: Path, tell: Tell, identities: Sequence[age.Ide
     }
 
 
-def _database(source: Path, folder: Path, text: bytes, journal: Path, tell: Tell) -> None:
-    """The journal where the config has it: in the state folder, or in a database of its own that has to be empty."""
-    trial = folder / ".restoring.toml"
-    write_durably(trial, text)
+def _database_url(source: Path, folder: Path, text: bytes) -> str:
+    """Where the config has the journal. Raises Misconfigured, also for a state that is outside of the folder."""
     try:
-        config = load(trial)
-    finally:
-        trial.unlink()
+        config = parse(text.decode(), folder / backup.CONFIG)
+    except UnicodeDecodeError:
+        raise Refused("the backup's config is damaged", "take another backup") from None
     if config.state != folder / "state":
         raise Misconfigured(
             f"the node's state was outside of its folder, in {config.state}",
             f'restore is for state = "state"; copy {source / "journal.db"} by hand, or restore on the same machine',
         )
-    shutil.copyfile(source / backup.DATABASE, journal / backup.DATABASE)
-    url = config.node.database.get_secret_value()
+    return config.node.database.get_secret_value()
+
+
+def _database(source: Path, journal: Path, url: str, tell: Tell) -> None:
+    """The journal where the config has it: in the state folder, or in a database of its own that has to be empty."""
+    backup.copy_file(source / backup.DATABASE, journal / backup.DATABASE)
     if url != "sqlite":
         copy_in(journal, url, lambda done, of: tell("entries", done, of))
         (journal / backup.DATABASE).unlink()

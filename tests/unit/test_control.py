@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import stat
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -30,6 +32,12 @@ async def node(verb: str, arguments: Mapping[str, Any]) -> AsyncIterator[dict[st
             raise Locked("closed")
         case "special":
             raise Special("wrong key", "write another")
+        case "late":
+            await anyio.sleep(0.1)
+            raise Refused("no such thing", "name another")
+        case "late fault":
+            await anyio.sleep(0.1)
+            raise ValueError("text of a message")
         case "fault":
             raise ValueError("text of a message")
         case "big":
@@ -62,6 +70,21 @@ def test_a_fault_inside_names_its_type_and_no_value(tmp_path: Path) -> None:
     with pytest.raises(MesyxError, match="ValueError") as caught:
         ask(tmp_path / "s", "fault")
     assert "text" not in str(caught.value)
+
+
+@pytest.mark.parametrize("verb", ["late", "late fault"])
+def test_a_command_that_is_broken_off_and_then_fails_ends_itself_alone(tmp_path: Path, verb: str) -> None:
+    path = tmp_path / "s"
+
+    async def main() -> list[dict[str, Any]]:
+        async with control.listening(path, node):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(path))
+                client.sendall(json.dumps({"verb": verb, "arguments": {}}).encode() + b"\n")
+            await anyio.sleep(0.3)
+            return [answer async for answer in control.call(path, "echo", {})]
+
+    assert anyio.run(main)[-1] == {"result": {}}
 
 
 def test_long_answers_and_deep_folders_pass(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from anyio.to_thread import run_sync
 from mesyx_core.api import Refused
 from mesyx_core.node import backup as copy
 from mesyx_core.node.clock import now
+from mesyx_core.node.durable import sync_folder
+from mesyx_core.node.keyring import Keyring
 from mesyx_core.node.progress import Tell
 from mesyx_core.node.secrets import given
 from mesyx_core.vault import age
@@ -45,7 +48,10 @@ async def backup(
         entries = of
         tell("entries", done, of)
 
-    with copy.held(place):
+    holding = copy.held(place)
+    await run_sync(holding.__enter__)  # in a thread, as all of this: that disk may be slow, or hang
+    try:
+        await run_sync(copy.renewable, place, node.key.public.hex())
         try:
             fresh = place / copy.FRESH
             await run_sync(_emptied, fresh)
@@ -53,13 +59,15 @@ async def backup(
             # After it: every blob that the copy refers to is there by now.
             blobs = await run_sync(copy.copy_new, state / "journal" / "blobs", place / "blobs", tell, "bodies")
             await run_sync(copy.seal_up, place, sealed)
-            await run_sync(database.replace, place / copy.DATABASE)
-            await run_sync(copy.mirror, node.keyring.folder, place / "keys")
+            await run_sync(_into_place, database, place / copy.DATABASE)
+            await run_sync(_keys, node.keyring, place / "keys")
             await run_sync(copy.drop_others, place / "blobs", blobs)
-            shutil.rmtree(fresh, ignore_errors=True)
+            await run_sync(partial(shutil.rmtree, fresh, ignore_errors=True))
             await run_sync(copy.finish, place, _about(node, entries, len(blobs)))
         except OSError as error:
             raise copy.cannot(place, error) from error
+    finally:
+        holding.__exit__(None, None, None)
     return {
         "folder": str(place),
         **_about(node, entries, len(blobs)),
@@ -93,3 +101,14 @@ def _sealed(data: bytes, recipients: Sequence[str], phrase: str | None) -> bytes
 def _emptied(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
+
+
+def _into_place(database: Path, target: Path) -> None:
+    """Durable before what only the former one refers to is dropped."""
+    database.replace(target)
+    sync_folder(target.parent)
+
+
+def _keys(keyring: Keyring, target: Path) -> None:
+    with keyring.still() as folder:
+        copy.mirror(folder, target)

@@ -59,6 +59,12 @@ def test_nothing_of_the_service_reaches_a_disk_but_its_state() -> None:
     assert "User=mesyx" in service
 
 
+def test_where_backups_go_can_be_written_as_well() -> None:
+    config = parse(TEXT, Path("/srv/mesyx/mesyx.toml"))
+    service = units(config, Path("/opt/mesyx/bin/mesyx"), "mesyx", None, [Path("/mnt/backup")])["mesyx-mx1.service"]
+    assert "ReadWritePaths=/srv/mesyx/state\nReadWritePaths=-/mnt/backup\n" in service
+
+
 def test_the_passphrase_is_a_credential_of_the_service() -> None:
     service = made(passphrase=Path("/etc/mesyx/alice.passphrase"))["mesyx-mx1.service"].splitlines()
     assert "LoadCredential=passphrase:/etc/mesyx/alice.passphrase" in service
@@ -73,3 +79,8 @@ def test_odd_paths_are_quoted_for_systemd() -> None:
 def test_a_node_below_a_home_can_read_it() -> None:
     assert "ProtectHome=read-only" in made(folder="/home/alice/mesyx")["mesyx-mx1.service"]
     assert "ProtectHome=yes" in made()["mesyx-mx1.service"]
+
+
+def test_a_service_whose_database_is_away_for_long_comes_back() -> None:
+    service = made()["mesyx-mx1.service"].splitlines()
+    assert {"StartLimitIntervalSec=0", "Restart=on-failure", "TimeoutStartSec=30min"} <= set(service)

@@ -14,7 +14,7 @@ import pytest
 
 from mesyx_core import config
 from mesyx_core.api import Refused
-from mesyx_core.cli import app, exits, store
+from mesyx_core.cli import app, exits, handing
 from mesyx_core.node import home, verbs
 from mesyx_core.node.core import Node
 from mesyx_core.node.keyring import Keyring
@@ -181,7 +181,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         verbs.append(verb)
         return {"kit": "-----BEGIN AGE\n", "id": "ab", "name": "alice"}
 
-    monkeypatch.setattr(store, "ask", ask)
+    monkeypatch.setattr(handing, "ask", ask)
     return verbs
 
 
@@ -207,7 +207,7 @@ def test_a_kit_that_cannot_be_printed_is_not_taken(
     def full(*given: Any, **options: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store, "emit", full)
+    monkeypatch.setattr(handing, "emit", full)
     assert app.run(CREATE) == exits.FAILED
     assert asked == ["store.create"]
     assert "mesyx store kit alice" in capsys.readouterr().err

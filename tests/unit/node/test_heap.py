@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 THREADS = """
-import re, threading
+import ctypes, threading
 from mesyx_core.node.run import share_heap
 share_heap()
 together = threading.Barrier(8)
@@ -16,14 +16,17 @@ def work():
 threads = [threading.Thread(target=work) for _ in range(8)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
-spans = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) rw-p \\S+ 00:00 0 *$", open("/proc/self/maps").read(), re.M)
-print(sum(int(start, 16) % (64 << 20) == 0 for start, _ in spans))
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+out = ctypes.c_void_p(libc.fdopen(1, b"w"))
+libc.malloc_info(0, out)
+libc.fflush(out)
 """
 
 
 if sys.platform == "linux":
 
     def test_all_threads_share_one_heap() -> None:
-        """glibc would make a heap for each, at a multiple of 64 MiB."""
+        """glibc would make one for each; it tells of them itself."""
         done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, timeout=60, check=True)
-        assert done.stdout == "0\n"
+        assert done.stdout.count("<heap nr=") == 1

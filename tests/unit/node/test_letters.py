@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mesyx_core.node.letters import Maildir, Mbox, place, plain
+from mesyx_core.node.letters import Maildir, Mbox, distinct, place, plain
 
 TIME = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 LETTER = b"Subject: one\r\n\r\nFrom here on\r\n>From there\r\nend\r\n"
@@ -61,3 +61,17 @@ def test_line_ends_are_changed_only_where_that_can_be_undone() -> None:
     assert plain(b"a\r\nb\r\n") == b"a\nb\n"
     assert plain(ODD) == ODD
     assert plain(b"a\rb\r\n") == b"a\rb\r\n"
+
+
+def test_a_name_is_as_short_as_a_disk_takes_it_and_its_own() -> None:
+    taken: set[str] = set()
+    paths = [distinct(place(name), taken) for name in ("\u90f5" * 100, "\u90f5" * 101, "a\x01", "a_", "A_")]
+    assert all(len(path.name.encode()) <= 255 for path in paths)
+    assert len({str(path).casefold() for path in paths}) == len(paths)
+    assert place("a.mbox/b") == Path("a.mbox_/b")
+
+
+def test_nobody_else_sees_which_mailboxes_there_are(tmp_path: Path) -> None:
+    Maildir(tmp_path / "a" / "b")
+    Mbox(tmp_path / "c" / "d" / "e.mbox").close()
+    assert {path.stat().st_mode & 0o077 for path in tmp_path.rglob("*")} == {0}
