@@ -167,14 +167,18 @@ class Connection:
             return
         if self.running:
             self._tell_heads()
-            self.session.flow.reconsider()
             self._incoming.declined.clear()
-            for head in self._hub.standing().valid(await self._hub.journal.heads(self._hub.store)):
-                self.session.flow.grew(head[:2], head.seq)
+            await self._offer_again()
         elif self.session.dialled:
             self.session.compare(await self._hub.comparison())
             self._tell_heads()
         self._wake()
+
+    async def _offer_again(self) -> None:
+        """By other manifests, ours or the peer's, it may take what it has declined."""
+        self.session.flow.reconsider()
+        for head in self._hub.standing().valid(await self._hub.journal.heads(self._hub.store)):
+            self.session.flow.grew(head[:2], head.seq)
 
     def blob_arrived(self, blob: bytes) -> None:
         if self._serve.arrived(blob):
@@ -250,7 +254,10 @@ class Connection:
                 if not self._hub.switch.heard(frame, self):
                     await anyio.sleep(FLOODED)
             case Heads() | Lack() | Documents():
+                fresh = isinstance(frame, Heads) and frame.heads != self._manifests.theirs
                 await self._manifests.take(frame)
+                if fresh and self.running and self.session.flow.declined:
+                    await self._offer_again()
             case End():
                 raise_end(frame)
             case _:

@@ -32,6 +32,11 @@ class Manifests:
         self._taken = 0
         self._changed = False
 
+    @property
+    def theirs(self) -> tuple[bytes, ...]:
+        """The heads that the peer told last."""
+        return self._theirs
+
     async def agree(self) -> None:
         """On the server: run the session if both hold the same manifests, else do the next thing towards it. Raises
         NotMember, Violation."""
